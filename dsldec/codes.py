@@ -550,6 +550,10 @@ _CODES = (
     Code("W0560", "the values of a step could not be recorded"),
     Code("E0561", "recorded values in a trace file belong to another version of dsldec"),
     Code("W0561", "a line of a trace file has no recorded values: they are too many"),
+    Code("E0570", "a trace file has no trace"),
+    Code("W0570", "no browser could be opened to show a page"),
+    Code("E0571", "a trace file has no trace with this id"),
+    Code("E0572", "a trace file has no trace of the prompt that it is compared on"),
     Code("E0555", "the cases of a policy reach a smaller share of its places than `--threshold` asks for"),
     Code("W0555", "no case reaches this place of the policy"),
 )

@@ -157,6 +157,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         "show the smallest case on which two policies differ, or say what was tried",
         _of("comparing", "compare"),
     ),
+    "view": ("write a page that shows every step of a trace", _of("viewing", "view")),
     "evolve": ("search for new policies on a task", _of("evolving", "evolve")),
     "tune": ("search parameter values of a policy, with an accuracy above a floor", _of("tuning", "tune")),
 }

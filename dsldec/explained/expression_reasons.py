@@ -13,8 +13,8 @@ from ..ir.watched import WatchedPart
 from ..language import syntax
 from ..language.words import CONDITIONS, ELEMENTWISE_WORDS, Kind
 from .line_list import LineList
-from .part_values import PartValues
-from .step_record import RecordedValue
+from .part_values import PartValues, statements_of
+from .step_record import RecordedValue, StepRecord
 from .value_texts import compared_texts, id_text, number_text, positions_text, text_of
 
 YES = {True: "-> yes", False: "-> no", None: "-> not recorded"}
@@ -25,14 +25,16 @@ LITERALS = (syntax.Number, syntax.Boolean)
 
 class ExpressionReasons:
     """Writes lines about the expressions of a step. `at`: the place in the window that is explained, `None`
-    for the row; `texts`: of ids.
+    for the row; `texts`: of ids; `earlier`: the steps before, for the states that they set.
     """
 
-    def __init__(self, values: PartValues, at: int | None, texts: Mapping[int, str]) -> None:
-        self.values, self.at, self.texts = values, at, texts
+    def __init__(
+        self, values: PartValues, at: int | None, texts: Mapping[int, str], earlier: Sequence[StepRecord] = ()
+    ) -> None:
+        self.values, self.at, self.texts, self.earlier = values, at, texts, earlier
         self.lines = LineList()
         self.reader = len(values.statements)  # the place of the statement that reads the states
-        self.shown: set[tuple[syntax.Statement, int | None]] = set()
+        self.shown: set[tuple[syntax.Statement, int | None, int]] = set()
 
     @contextmanager
     def elsewhere(self, at: int) -> Iterator[None]:
@@ -47,6 +49,17 @@ class ExpressionReasons:
         before, self.reader = self.reader, self.values.places[statement]
         yield
         self.reader = before
+
+    @contextmanager
+    def step_of(self, record: StepRecord) -> Iterator[None]:
+        """Explains the end of an earlier step."""
+        before = self.values, self.at, self.reader
+        moved = self.values.record.start - record.start
+        self.values = PartValues(record)
+        self.at = None if self.at is None else self.at + moved
+        self.reader = len(self.values.statements)
+        yield
+        self.values, self.at, self.reader = before
 
     # --- values
 
@@ -172,10 +185,14 @@ class ExpressionReasons:
         chosen = self.values.chosen(left.operation)
         node, holds = part.node, self.holds(part)
         if chosen:
-            template = f"{text_of(node)} {YES[holds]}: the left side counts, because it selects positions: {{}}"
+            template = (
+                f"{text_of(node)} {YES[holds]}: the left side counts, because it selects positions: {{}}"
+            )
             arguments, taken = [self.positions(chosen)], left
         else:
-            template = f"{text_of(node)} {YES[holds]}: the right side counts, because the left side selects nothing"
+            template = (
+                f"{text_of(node)} {YES[holds]}: the right side counts, because the left side selects nothing"
+            )
             arguments, taken = [], right
         if self.line(depth, template, node, holds, False, *arguments):
             self.grouped(taken, depth + 1)
@@ -207,8 +224,20 @@ class ExpressionReasons:
         text = f"{node.identifier} {YES[holds]}"
         meaning = self.values.resolved.bindings.get(node)
         if isinstance(meaning, syntax.Let | syntax.StateDeclaration):
-            if self.line(depth, text, node, holds, isinstance(meaning, syntax.StateDeclaration)):
+            old = isinstance(meaning, syntax.StateDeclaration) and self.statement_of(node) is None
+            record = (
+                self._set_before(meaning) if isinstance(meaning, syntax.StateDeclaration) and old else None
+            )
+            if record is not None:
+                text += ": set in step {}"
+            more = [] if record is None else [str(record.step)]
+            if not self.line(depth, text, node, holds, old, *more):
+                return
+            if record is None:
                 self._definition(node, depth + 1)
+            else:
+                with self.step_of(record):
+                    self._definition(node, depth + 1)
             return
         arguments: list[str] = []
         if node.identifier in ("masked", "committed") and self.at is not None:
@@ -227,9 +256,9 @@ class ExpressionReasons:
     def _definition(self, node: syntax.Name, depth: int) -> None:
         """The lines of what a name stands for, once for each place."""
         statement = self.statement_of(node)
-        if statement is None or (statement, self.at) in self.shown:
+        if statement is None or self._known(statement):
             return
-        self.shown.add((statement, self.at))
+        self.shown.add((statement, self.at, self.values.record.step))
         parts = self.values.watched.parts.get((self.values.record.phase, statement), ())
         if not parts:
             return
@@ -238,6 +267,24 @@ class ExpressionReasons:
                 self.below(parts[0], depth)
             else:
                 self.number(parts[0], depth)
+
+    def _known(self, statement: syntax.Statement) -> bool:
+        return (statement, self.at, self.values.record.step) in self.shown
+
+    def _set_before(self, state: syntax.StateDeclaration) -> StepRecord | None:
+        """The earlier step that gave a state its value, `None` if it has its start value."""
+        now, name, scope = self.values.record, state.identifier.text, state.scope.text
+        phases = self.values.watched.program.phases
+        for record in reversed([one for one in self.earlier if one.step < now.step]):
+            entered = phases[now.phase] == scope != phases[record.phase]
+            if entered or (record.start != now.start and scope != "sequence"):
+                return None
+            if any(
+                isinstance(one, syntax.Set) and one.identifier.text == name for one in statements_of(record)
+            ):
+                return record
+            now = record
+        return None
 
     def statement_of(self, node: syntax.Name) -> syntax.Let | syntax.Set | None:
         """The statement that gives a name its value in this step; `None` for a state that has the value from
@@ -259,8 +306,7 @@ class ExpressionReasons:
         if _is_literal(part.node):
             return
         atoms = list({text_of(atom.node): atom for atom in self._atoms(part)}.values())
-        conditions = [one for one in self._conditions(part)]
-        for condition in conditions:
+        for condition in self._conditions(part):
             self.grouped(condition, depth)
         if [one.node for one in atoms] != [part.node] and atoms:
             some = atoms[:MOST_ATOMS]
@@ -277,7 +323,7 @@ class ExpressionReasons:
         if isinstance(node, syntax.Call):
             self.number_of_call(atom, node, depth)
         elif isinstance(node, syntax.Name) and (statement := self.statement_of(node)) is not None:
-            if (statement, self.at) in self.shown:
+            if self._known(statement):
                 return
             parts = self.values.watched.parts.get((self.values.record.phase, statement), ())
             if not parts or _is_literal(parts[0].node):
@@ -346,4 +392,6 @@ def _side(node: syntax.Node) -> str:
     """A side of a comparison in a template, with room for its value."""
     if _is_literal(node):
         return text_of(node)
-    return f"{text_of(node)} {{}}" if isinstance(node, syntax.Name | syntax.Call) else f"{text_of(node)} = {{}}"
+    return (
+        f"{text_of(node)} {{}}" if isinstance(node, syntax.Name | syntax.Call) else f"{text_of(node)} = {{}}"
+    )

@@ -9,7 +9,7 @@ from ..source import Span
 from .why import WhyLine
 
 MOST_LINES = 60
-DEEPEST = 9
+DEEPEST = 16
 CUT = "..."
 
 

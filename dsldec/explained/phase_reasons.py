@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 from ..ir.watched import NAMED, RAN, STAYS, WHEN
 from ..language import syntax
-from .expression_reasons import YES
 from .part_values import PartValues
 from .position_reasons import WRITING
 from .statement_reasons import StatementReasons

@@ -5,12 +5,13 @@ Not here: the lines of a statement (`statement_reasons`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..ir.watched import AFTER
 from ..language import syntax
 from .part_values import PartValues
 from .statement_reasons import StatementReasons, Writing
+from .step_record import StepRecord
 from .why import Why
 
 COMMITTED, EDITED, REVOKED, UNCHANGED = "committed", "edited", "revoked", "unchanged"
@@ -18,12 +19,14 @@ WRITING = (syntax.Commit, syntax.Revoke, syntax.Edit, syntax.Fill)
 OF_MASKED = (syntax.Commit, syntax.Fill)
 
 
-def why_position(values: PartValues, position: int, texts: Mapping[int, str]) -> Why:
-    """The explanation of a position. `values`: of the step."""
+def why_position(
+    values: PartValues, position: int, texts: Mapping[int, str], earlier: Sequence[StepRecord] = ()
+) -> Why:
+    """The explanation of a position. `values`: of the step; `earlier`: the steps before it."""
     record = values.record
     at = position - record.start
     inside = 0 <= at < len(record.canvas)
-    reasons = StatementReasons(values, at if inside else None, texts)
+    reasons = StatementReasons(values, at if inside else None, texts, earlier)
     touching = _touching(values, at) if inside else []
     outcome = _outcome(values, at, touching) if inside else UNCHANGED
     if not inside:

@@ -32,15 +32,15 @@ MASKED, FLOOR_RANK, LIMIT_RANK = "masked", "floor rank", "limit rank"
 # Operations of an expression, by name: the mask that a call selects from or reduces over, its score and the
 # rank by it, the groups, the distance to a mask, the random number, the width of the picks, other masks.
 MASK, SCORE, RANK, GROUPS, DISTANCE, RANDOM = "mask", "score", "rank", "groups", "distance", "random"
-WIDTH, PASSES, LEFT, RIGHT, TRIM, OFFSET = "width", "passes", "left", "right", "trim", "offset"
+WIDTH, LEFT, RIGHT, TRIM, OFFSET = "width", "left", "right", "trim", "offset"
 # Results of a step: the phase that ran, the phase that the state named, the canvas after the statements.
 RAN, NAMED, AFTER = "ran", "named", "after"
 # The inputs of an operation that an explanation shows, by the name of the operation.
 SHOWN_INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "order": (MASK, SCORE, GROUPS),
-        "thin": (MASK, SCORE, PASSES, WIDTH),
-        "thin_by_kernel": (MASK, SCORE, PASSES, WIDTH),
+        "thin": (MASK, SCORE, "", WIDTH),
+        "thin_by_kernel": (MASK, SCORE, "", WIDTH),
         "grow": (MASK, LEFT, RIGHT, OFFSET, "", TRIM),
         "runs_holding": (MASK, LEFT),
         "trim": (MASK, TRIM),

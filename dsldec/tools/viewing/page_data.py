@@ -66,6 +66,7 @@ def _run(run: ViewedRun) -> dict[str, Any]:
         "promptTokens": len(trajectory.prompt_ids),
         "length": trajectory.length,
         "mask": trajectory.mask_id,
+        "eos": trajectory.eos_id,
         "texts": _texts(run, steps),
         "given": sorted([at, id_] for at, id_ in trajectory.given.items()),
         "phases": [shown_token(name) for name in dict.fromkeys(step.phase for step in trajectory.steps)],

@@ -111,7 +111,7 @@ def _write(step: TraceStep, at: int) -> list[Any]:
 
 def _values(record: ExplainedStep) -> Mapping[str, NamedValue]:
     """The observations that the policy reads, then its named values."""
-    found = {}
+    found: dict[str, NamedValue] = {}
     for (phase, part), operations in record.explained.watched.expressions.items():
         if phase != record.phase or not isinstance(part, syntax.Name) or not operations:
             continue

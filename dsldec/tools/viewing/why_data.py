@@ -33,9 +33,7 @@ class WhyTable:
         lines, values = [], list[str]()
         for line in why.lines:
             decides = bool(getattr(line, "decides", False))
-            lines.append(
-                (line.depth, printable(line.template), line.holds, decides, self.span(line.span))
-            )
+            lines.append((line.depth, printable(line.template), line.holds, decides, self.span(line.span)))
             values += map(printable, line.arguments)
         form = (_head(why), why.outcome, tuple(lines))
         number = self._forms.setdefault(form, len(self._forms))

@@ -118,6 +118,11 @@ globalThis.dsldecTraceView = (() => {
       return this.texts[id] ?? `#${id}`;
     }
 
+    // The text of a token on the canvas: the end of the text is one sign, since a canvas may be full of it.
+    short(id) {
+      return id === this.eos ? "∎" : this.seen(id);
+    }
+
     // The text of a token for eyes: an empty one and blanks are visible.
     seen(id) {
       const text = this.text(id);
@@ -347,8 +352,8 @@ globalThis.dsldecTraceView = (() => {
       cell.className = [...classes, level === null ? "" : state.colour === "phase" ? "phased" : "tinted"].filter(Boolean).join(" ");
       if (state.colour === "phase" && level !== null) cell.dataset.hue = level % PHASE_COLOURS; else delete cell.dataset.hue;
       cell.style.setProperty("--level", level === null || state.colour === "phase" ? 0 : level);
-      const struck = state.struck === undefined ? null : make("del", {}, run.seen(state.struck));
-      cell.replaceChildren(...[struck, make("bdi", {}, isMask ? "·" : run.seen(state.id))].filter(Boolean));
+      const struck = state.struck === undefined ? null : make("del", {}, run.short(state.struck));
+      cell.replaceChildren(...[struck, make("bdi", {}, isMask ? "·" : run.short(state.id))].filter(Boolean));
       if (state.colour === "phase" && level !== null) cell.append(make("sub", {}, String(level + 1)));
       cell.setAttribute("aria-label", this.label(at, state));
       cell.setAttribute("aria-selected", String(state.isSelected));
@@ -421,9 +426,9 @@ globalThis.dsldecTraceView = (() => {
         make(`h${view.heading + 2}`, {}, "Policy"), parameters ? make("p", { class: "parameters" }, parameters) : null, this.policy.element) : null;
       const note = run.hasValues ? null : make("p", { class: "note" }, "This trace has no values, so nothing explains its steps. Record them with ", make("code", {}, "dsldec run --trace FILE --values"), ", or in Python with ", make("code", {}, 'decode(..., trace="values")'), ".");
       const large = run.hasValues && !run.allExplained ? make("p", { class: "note" }, "This trace is long: only the positions that a step changed are explained here. ", make("code", {}, "dsldec why"), " explains the others.") : null;
-      this.element = make("section", { class: `run${side ? "" : " without-policy"}`, "aria-label": run.title },
-        make("header", {}, heading, this.facts), side,
-        make("div", { class: "work" }, note, large, this.canvas.element, this.why, this.row));
+      this.element = make("section", { class: "run", "aria-label": run.title },
+        make("header", {}, heading, this.facts, note, large),
+        make("div", { class: "inspect" }, side, this.why, this.row), this.canvas.element);
       this.pointed = null;
     }
 
@@ -592,7 +597,7 @@ globalThis.dsldecTraceView = (() => {
 
     controls(isPair) {
       const button = (text, label, action) => make("button", { type: "button", "aria-label": label, title: label, onclick: action }, text);
-      this.player = button("▶", "play", () => this.toggle());
+      this.player = button("Play", "play", () => this.toggle());
       this.slider = make("input", { type: "range", min: 0, max: this.most, step: 1, value: this.at, "aria-label": this.unit, oninput: () => this.go(Number(this.slider.value)) });
       const choice = (label, options, value, action) => make("label", {}, `${label} `, make("select", { onchange: (event) => action(event.target.value) }, options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) }, text))));
       this.legend = make("div", { class: "legend" });
@@ -600,8 +605,8 @@ globalThis.dsldecTraceView = (() => {
       const equal = isPair && !this.data.difference ? make("p", { class: "equal" }, "Both runs have the same steps.") : null;
       return make("section", { class: "controls", "aria-label": "steps" },
         make("div", { class: "buttons" },
-          button("⏮", "before the first step", () => this.go(0)), button("◀", "one step back", () => this.go(this.at - 1)), this.player,
-          button("▶▏", "one step on", () => this.go(this.at + 1)), button("⏭", "after the last step", () => this.go(this.most)), this.status, jump, equal),
+          button("|‹", "before the first step", () => this.go(0)), button("‹", "one step back", () => this.go(this.at - 1)), this.player,
+          button("›", "one step on", () => this.go(this.at + 1)), button("›|", "after the last step", () => this.go(this.most)), this.status, jump, equal),
         make("div", { class: "track" }, this.slider, this.bands()),
         make("div", { class: "choices" },
           choice("Colours show", COLOURS, this.colour, (value) => { this.colour = value; this.draw(); }),
@@ -707,6 +712,7 @@ globalThis.dsldecTraceView = (() => {
     }
 
     draw() {
+      this.root.style.setProperty("--controls", `${this.slider.closest(".controls").offsetHeight}px`);
       const canvases = this.runs.map((run) => run.canvas(this.done(run)));
       this.panels.forEach((panel, number) => {
         const selected = this.selected !== null && this.selected < panel.run.length ? this.selected : null;
@@ -763,7 +769,7 @@ globalThis.dsldecTraceView = (() => {
           make("ul", {}, mark("masked", "·", "a mask"), mark("now now-committed", "word", "written by this step"),
             mark("now now-edited", "new", "replaced by this step", "old"), mark("masked now now-revoked", "·", "made a mask again by this step", "old"),
             mark("now now-committed accepted", "word", "written by an accepted draft"), mark("refused", "word", "a draft wrote the struck token and was refused", "other"),
-            mark("given", "word", "given text"), mark("in-window", "word", "in the window of the step"), mark("differs", "word", "differs between the two runs")),
+            mark("", "∎", "the end of the text"), mark("given", "word", "given text"), mark("in-window", "word", "in the window of the step"), mark("differs", "word", "differs between the two runs")),
           make("ul", {}, key(["←", "→"], "one step"), key(["Home", "End"], "before the first step, after the last"), key([",", "."], "one step, also while a position has the focus"),
             key(["Space"], "play, pause"), key(["Tab"], "to the next part; the canvas is one part"), key(["←", "→", "↑", "↓"], "on the canvas: to another position"), key(["Enter"], "on the canvas: explain the position"), key(["d"], "to the first difference"), key(["Esc"], "close the card, or the explanation"))));
     }
@@ -775,7 +781,7 @@ globalThis.dsldecTraceView = (() => {
         if (this.at >= this.most || !this.root.isConnected) this.pause(true);
         else this.go(this.at + 1);
       }, 1000 / this.speed);
-      this.player.textContent = "❚❚";
+      this.player.textContent = "Pause";
       this.player.setAttribute("aria-label", "pause");
       return undefined;
     }
@@ -784,7 +790,7 @@ globalThis.dsldecTraceView = (() => {
       clearInterval(this.timer);
       this.timer = null;
       if (!this.player) return;
-      this.player.textContent = "▶";
+      this.player.textContent = "Play";
       this.player.setAttribute("aria-label", "play");
       if (says) this.say(`paused at ${this.stepText()}`);
     }
