@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ...backends import AUTO
 from ...explained.reasons import ExplainedStep
+from ...explained.why import Why
 from ...options import VALUES
 from ...trace_step import TraceStep
 from .. import quoted
@@ -99,20 +100,24 @@ def why_lines(one: ComparedPrompt, sides: Sequence[ComparedSide]) -> Iterator[st
         yield from _of_side(side, steps[one.step], position, texts)
 
 
-def _of_side(
-    side: ComparedSide, step: TraceStep, position: int, texts: Mapping[int, str]
-) -> Iterator[str]:
+def _of_side(side: ComparedSide, step: TraceStep, position: int, texts: Mapping[int, str]) -> Iterator[str]:
     verb = _verb(step, position, texts)
     if not isinstance(step.record, ExplainedStep):
         yield f"  {side.title} {verb}; the values of this step were not recorded"
         return
-    why = step.record.why(position, texts)
-    yield f"  {side.title} {verb}, because:"
+    yield from (
+        f"  {line}" for line in reason_lines(f"{side.title} {verb}", step.record.why(position, texts))
+    )
+
+
+def reason_lines(what: str, why: Why) -> Iterator[str]:
+    """The sentence `what`, and the first lines of its explanation."""
+    yield f"{what}, because:"
     for line in why.lines[:MOST_LINES]:
         text = line.text if len(line.text) <= LONGEST_LINE else f"{line.text[:LONGEST_LINE]}…"
-        yield f"  {'  ' * (line.depth + 1)}{text}"
+        yield f"{'  ' * (line.depth + 1)}{text}"
     if len(why.lines) > MOST_LINES:
-        yield f"    and {len(why.lines) - MOST_LINES} more lines"
+        yield f"  and {len(why.lines) - MOST_LINES} more lines"
 
 
 def _verb(step: TraceStep, position: int, texts: Mapping[int, str]) -> str:

@@ -17,11 +17,11 @@ from ...trace_step import TraceStep
 from .. import quoted, quoted_path
 from ..attempts import Attempts
 from ..evaluation.tasks import model_for, problems_of
-from ..output_places import require_place
 from ..process import say
 from ..prompts import Prompt, read
 from ..viewing.page import page_of
 from ..viewing.page_data import ViewedRun
+from ..viewing.page_file import require_page_place
 from ..writing import put
 from .case_text import ComparedSide
 from .compare_options import CompareOptions
@@ -41,7 +41,7 @@ def compare_on_prompts(
 
     prompts = _prompts(options)
     if options.html is not None:
-        require_place(options.html, "--html compare.html")
+        require_page_place(options.html, "--html")
     require_of_infill(options.decode)
     for policy in policies:
         policy.drafts(options.decode.lookahead)
@@ -73,7 +73,9 @@ def _look_inside(
     if one is None:
         which = "every prompt" if options.show is None else f"prompt {quoted(options.show)}"
         if options.html is not None or options.show is not None:
-            say(f"{which} failed, so there is nothing to look into{' and no page' * (options.html is not None)}")
+            say(
+                f"{which} failed, so there is nothing to look into{' and no page' * (options.html is not None)}"
+            )
         return
     if one.step is None and options.html is None and options.show is None:
         return
