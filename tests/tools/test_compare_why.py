@@ -99,9 +99,7 @@ def test_a_mistake_is_found_before_anything_is_decoded(capsys, monkeypatch, tmp_
         (("threshold", {}), ("factor", {})),
         (("klass", {}), ("klass", {"patience": 1})),
         (("wino_plain", {}), ("threshold", {})),
-        (("remdm", {}), ("remdm", {"eta": 0.5})),
         (("joint_threshold", {}), ("threshold", {})),
-        (("slowfast", {}), ("threshold", {})),
         (("local_leap", {}), ("threshold", {})),
     ],
 )
