@@ -26,4 +26,5 @@ def _of(diagnostic: Diagnostic) -> str:
     drawn = str(diagnostic).split("\n")
     head = f"{diagnostic.severity}[{diagnostic.code}]: "
     first = f"<strong>{text(head)}</strong>{text(drawn[0].removeprefix(head), LONGEST_DRAWING)}"
-    return code("\n".join([first, *(text(line, LONGEST_DRAWING) for line in drawn[1:])]))
+    lines = [first, *(text(line, LONGEST_DRAWING) for line in drawn[1:])]
+    return code("\n".join(lines), wraps=diagnostic.span is None)

@@ -16,10 +16,10 @@ LONGEST_TEXT = 400  # characters of a cell
 FRAME = "max-width:100%;overflow-wrap:break-word;line-height:1.4"
 CELL = "text-align:left;vertical-align:top;padding:.2em .6em;overflow-wrap:break-word;max-width:40em"
 # Only these columns break inside of a word, so that the others keep the width of theirs.
-PROSE = f"{CELL};white-space:pre-wrap;overflow-wrap:anywhere"
+PROSE = f"{CELL};white-space:pre-wrap;overflow-wrap:anywhere;min-width:5em"
 NUMBER = "text-align:right;vertical-align:top;padding:.2em .6em"
 CODE = (
-    "white-space:pre-wrap;overflow-wrap:anywhere;margin:.3em 0;padding:.5em;max-height:40em;overflow-y:auto;"
+    "font-family:ui-monospace,Menlo,Consolas,monospace;overflow-x:auto;margin:.3em 0;padding:.5em;max-height:40em;overflow-y:auto;"
     "border:1px solid rgba(128,128,128,.4);background:rgba(128,128,128,.08);color:inherit"
 )
 SOFT = "opacity:.75"
@@ -72,6 +72,9 @@ def unfolded(summary: str, html: str, *, opened: bool = False) -> str:
     return f"<details{' open' * opened}><summary>{escape(summary)}</summary>{html}</details>"
 
 
-def code(html: str) -> str:
-    """Lines of a policy or of a diagnostic, as HTML."""
-    return f'<pre style="{CODE}">{html}</pre>'
+def code(html: str, wraps: bool = True) -> str:
+    """Lines of a policy or of a diagnostic, as HTML. `wraps`: long lines break; a caret stays below its word
+    only where they do not.
+    """
+    lines = "white-space:pre-wrap;overflow-wrap:anywhere" if wraps else "white-space:pre"
+    return f'<pre style="{CODE};{lines}">{html}</pre>'

@@ -24,7 +24,7 @@ def strip(trajectory: Trajectory) -> str:
         *_notes(trajectory, shown, end, len(ids)),
     ]
     tokens = "".join(_tokens(trajectory, shown))
-    return f'<div style="{CODE};line-height:1.9">{tokens}</div>{paragraph(" ".join(notes), soft=True)}'
+    return f'<div style="{CODE};font-family:inherit;overflow-wrap:anywhere;line-height:1.9">{tokens}</div>{paragraph(" ".join(notes), soft=True)}'
 
 
 def _notes(trajectory: Trajectory, shown: int, end: int, ids: int) -> Iterator[str]:
