@@ -20,20 +20,20 @@ LINES_SHOWN_AT_ONCE = 40
 MOST_PARAMETERS, MOST_SENTENCES, LONGEST_SENTENCE = 40, 60, 2000
 
 
-def policy_html(policy: Policy) -> str:
-    """A policy under its parameter values."""
+def policy_html(policy: Policy, gen_length: int = GEN_LENGTH) -> str:
+    """A policy under its parameter values, with the facts for a length."""
     source = policy.facts.source
     return framed(
         f"policy {text(policy.name)}",
         paragraph(text(policy.doc, 1000)) if policy.doc else "",
         *_parameters(policy),
-        unfolded(f"Facts, for {GEN_LENGTH} tokens", _facts(policy), opened=True),
+        unfolded(f"Facts, for {gen_length:,} tokens", _facts(policy, gen_length), opened=True),
         unfolded("Text", policy_code(source), opened=source.count("\n") <= LINES_SHOWN_AT_ONCE),
     )
 
 
-def _facts(policy: Policy) -> str:
-    lines = [line.strip() for line in fact_lines(policy, GEN_LENGTH)]
+def _facts(policy: Policy, gen_length: int) -> str:
+    lines = [line.strip() for line in fact_lines(policy, gen_length)]
     items = [f"<li>{text(line, LONGEST_SENTENCE)}</li>" for line in lines[:MOST_SENTENCES]]
     more = len(lines) - len(items)
     rest = paragraph(f"{more} more facts: <code>policy.facts</code>.", soft=True) if more else ""
