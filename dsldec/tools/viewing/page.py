@@ -19,6 +19,7 @@ from typing import Any
 from .page_data import ViewedRun, page_data
 from .shown_text import shown_token
 
+LEVEL = 6  # of the compression: 9 makes the page 3 % smaller, and takes longer
 MARK = "<!-- written by dsldec view -->"
 START = """
 (() => {
@@ -74,7 +75,7 @@ def page_of_data(data: dict[str, Any], title: str) -> str:
 def packed(data: dict[str, Any]) -> str:
     """The data as base64 of compressed JSON."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode("ascii"), 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(text.encode("ascii"), LEVEL, mtime=0)).decode("ascii")
 
 
 @cache

@@ -11,7 +11,7 @@ globalThis.dsldecTraceView = (() => {
     ["phase", "phase"],
     ["none", "nothing"],
   ];
-  const SPEEDS = [[1, "1 step a second"], [4, "4 steps a second"], [12, "12 steps a second"], [40, "40 steps a second"]];
+  const SPEEDS = [[1, "1 step/s"], [4, "4 steps/s"], [12, "12 steps/s"], [40, "40 steps/s"]];
   const ROW = 16; // positions in a row of the canvas
   const SNAPSHOT = 32; // steps between two stored canvases
   const PHASE_COLOURS = 7;
@@ -120,7 +120,7 @@ globalThis.dsldecTraceView = (() => {
 
     // The text of a token on the canvas: the end of the text is one sign, since a canvas may be full of it.
     short(id) {
-      return id === this.eos ? "∎" : this.seen(id);
+      return id === this.eos ? "▪" : this.seen(id);
     }
 
     // The text of a token for eyes: an empty one and blanks are visible.
@@ -415,7 +415,7 @@ globalThis.dsldecTraceView = (() => {
   class RunView {
     constructor(run, view, number, isPair) {
       Object.assign(this, { run, view });
-      const heading = make(`h${view.heading + 1}`, { class: "title" }, isPair ? `${"AB"[number]}: ${run.title}` : run.title);
+      const heading = make(`h${view.heading + 1}`, { class: isPair ? "title" : "only-read" }, isPair ? `${"AB"[number]}: ${run.title}` : run.title);
       this.facts = make("p", { class: "facts" });
       this.canvas = new Canvas(run, view, `canvas of ${run.title}: ${plural(run.length, "position")}`);
       this.policy = run.policy ? new PolicyText(run, `${view.id}-${number}`) : null;
@@ -609,9 +609,9 @@ globalThis.dsldecTraceView = (() => {
           button("›", "one step on", () => this.go(this.at + 1)), button("›|", "after the last step", () => this.go(this.most)), this.status, jump, equal),
         make("div", { class: "track" }, this.slider, this.bands()),
         make("div", { class: "choices" },
-          choice("Colours show", COLOURS, this.colour, (value) => { this.colour = value; this.draw(); }),
+          choice("Colour", COLOURS, this.colour, (value) => { this.colour = value; this.draw(); }),
           choice("Step by", [["step", "step"], ["forward", "forward"]], this.unit, (value) => this.setUnit(value)),
-          choice("Play", SPEEDS, this.speed, (value) => { this.speed = Number(value); if (this.timer) { this.pause(); this.toggle(); } }),
+          choice("Speed", SPEEDS, this.speed, (value) => { this.speed = Number(value); if (this.timer) { this.pause(); this.toggle(); } }),
           this.legend));
     }
 
@@ -746,7 +746,7 @@ globalThis.dsldecTraceView = (() => {
 
     drawLegend() {
       const [low, high, what] = {
-        confidence: ["0", "1", "probability of the token when it was written; of the likeliest token on a mask"],
+        confidence: ["0", "1", "probability of the token when written; on a mask, of the likeliest token"],
         entropy: ["0", String(Number(Math.max(...this.runs.map((run) => run.mostEntropy)).toPrecision(3))), "entropy of the denoiser at the position, in nats"],
         step: ["first step", "last step", "the step that wrote the token"],
       }[this.colour] || ["", "", ""];
@@ -769,7 +769,7 @@ globalThis.dsldecTraceView = (() => {
           make("ul", {}, mark("masked", "·", "a mask"), mark("now now-committed", "word", "written by this step"),
             mark("now now-edited", "new", "replaced by this step", "old"), mark("masked now now-revoked", "·", "made a mask again by this step", "old"),
             mark("now now-committed accepted", "word", "written by an accepted draft"), mark("refused", "word", "a draft wrote the struck token and was refused", "other"),
-            mark("", "∎", "the end of the text"), mark("given", "word", "given text"), mark("in-window", "word", "in the window of the step"), mark("differs", "word", "differs between the two runs")),
+            mark("", "▪", "the end of the text"), mark("given", "word", "given text"), mark("in-window", "word", "in the window of the step"), mark("differs", "word", "differs between the two runs")),
           make("ul", {}, key(["←", "→"], "one step"), key(["Home", "End"], "before the first step, after the last"), key([",", "."], "one step, also while a position has the focus"),
             key(["Space"], "play, pause"), key(["Tab"], "to the next part; the canvas is one part"), key(["←", "→", "↑", "↓"], "on the canvas: to another position"), key(["Enter"], "on the canvas: explain the position"), key(["d"], "to the first difference"), key(["Esc"], "close the card, or the explanation"))));
     }
