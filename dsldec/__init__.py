@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .shown_in_notebooks import show_by
+
 if TYPE_CHECKING:
     from .checks.facts import Facts
     from .diagnostics import Diagnostic, PolicyError, UsageError
@@ -100,6 +102,16 @@ def _elsewhere(name: str) -> str:
         return f": write `from {_ELSEWHERE[name]} import {name}`"
     close = None if name.startswith("_") else _CALLED.get(name) or did_you_mean(name, __all__)
     return f": did you mean `dsldec.{close}`?" if close else ""
+
+
+def _html_of(value: object) -> str | None:
+    from .notebook import html_of
+
+    return html_of(value)
+
+
+# The values show themselves in notebooks. Their classes are below the code that makes the HTML.
+show_by(_html_of)
 
 
 def __dir__() -> list[str]:

@@ -490,6 +490,7 @@ _CODES = (
     Code("E0520", "a search cannot compare the policy: it makes candidates, or has a pattern"),
     Code("E0521", "both policies to compare are the same one"),
     Code("E0522", "only one of the policies to compare has a parameter that is set in both"),
+    Code("E0590", "no prompt has the id that `--show` names"),
     # Tuning
     Code("E0530", "`--floor` is not an accuracy, or a factor of the baseline's accuracy"),
     Code(

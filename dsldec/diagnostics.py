@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from .shown_in_notebooks import ShownInNotebooks
 from .source import Span
 from .terminal import printable
 
@@ -54,7 +55,7 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(ShownInNotebooks):
     """One mistake of the user.
 
     `message` names the mistake, `label` explains it at the caret, `help` has the correction. Text of the user
@@ -149,7 +150,7 @@ def _made_again(
     return error
 
 
-class PolicyError(PicklableError):
+class PolicyError(PicklableError, ShownInNotebooks):
     """A policy, or values given to it, cannot be used. `diagnostics` has one entry per mistake."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
@@ -157,7 +158,7 @@ class PolicyError(PicklableError):
         super().__init__("\n\n".join(str(diagnostic) for diagnostic in self.diagnostics))
 
 
-class UsageError(PicklableError):
+class UsageError(PicklableError, ShownInNotebooks):
     """A mistake outside the policy: an option, a file of prompts, a model's path. `diagnostic` says what to
     type.
     """

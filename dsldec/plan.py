@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from .checks.facts import Facts
 from .checks.values import Value, int_of
+from .shown_in_notebooks import ShownInNotebooks
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(ShownInNotebooks):
     """The numbers of a policy for `gen_length` positions. Made by `policy.plan`.
 
     Attributes:

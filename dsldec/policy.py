@@ -29,6 +29,7 @@ from .options import DECODE
 from .parameter_values import converted, misfit, misfits_of_outputs, pattern_text, unbound
 from .plan import Plan, plan_of
 from .resources import policy_file, shipped_policies, shown_policy_file
+from .shown_in_notebooks import ShownInNotebooks
 from .source import Source
 from .spelling import LONGEST_SHOWN, option, reads_flags, setting, shown, typed, written
 
@@ -62,7 +63,7 @@ OTHER_NAMES = {
 Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
 
 
-class Policy:
+class Policy(ShownInNotebooks):
     """A checked policy bound to parameter values. Made by `load`, `check` and `bind`, never changed."""
 
     def __init__(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from .diagnostics import Diagnostic, UsageError
+from .shown_in_notebooks import ShownInNotebooks
 
 NEVER = -1  # the step of a position that no step wrote
 DIGITS = 4  # significant digits of a confidence in a file
@@ -29,7 +30,7 @@ class Explains(Protocol):
 
 
 @dataclass(slots=True)
-class TraceStep:
+class TraceStep(ShownInNotebooks):
     """One step of one row. Positions count from 0, the first one after the prompt.
 
     `phase`: the phase of the step; `committed`, `revoked`, `edited`: positions; `forward` counts from 0, and

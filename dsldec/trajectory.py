@@ -26,6 +26,7 @@ from .files import (
     lines,
     opened,
 )
+from .shown_in_notebooks import ShownInNotebooks
 from .spelling import shown
 from .terminal import printable
 from .trace_step import Logprobs, TraceStep, logprobs_of
@@ -36,8 +37,8 @@ log = logging.getLogger("dsldec")
 HELP = "`dsldec run --trace FILE.jsonl` writes trace files"
 
 
-@dataclass(frozen=True, slots=True)
-class Trajectory:
+@dataclass(frozen=True, slots=True, repr=False)
+class Trajectory(ShownInNotebooks):
     """The steps of one prompt, or of one of its samples. Positions count from 0, the first one after the
     prompt.
 
@@ -67,6 +68,11 @@ class Trajectory:
     sample: int | None = None
     prompt: str | None = None
     tokens: Mapping[int, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Its size. The steps would be pages of text."""
+        named = "" if self.id is None else f" {self.id!r},"
+        return f"<Trajectory:{named} {self.length} positions, {len(self.steps)} steps>"
 
     def canvases(self) -> Iterator[list[int]]:
         """Every canvas, prompt and positions: before the first step, and after each step."""

@@ -26,6 +26,7 @@ PACKAGE = Path(dsldec.__file__).parent
 LAYERS = (
     ("__init__", "__main__"),  # the edge: everything is in reach, nothing inside asks for it
     ("cli",),
+    ("notebook",),
     ("tools",),
     ("engines",),
     ("runtime", "models"),
@@ -49,7 +50,7 @@ LAYERS = (
     ("diagnostics", "codes"),
     ("spelling",),
     ("source", "files", "terminal"),
-    ("resources", "lru", "renamed", "collector"),
+    ("resources", "lru", "renamed", "collector", "shown_in_notebooks"),
 )
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 
@@ -86,7 +87,7 @@ MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 200, 50
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
     "parameter_values plan ir editors checks networks language calls synonyms instead library options diagnostics codes fixes spelling source files "
-    "terminal resources lru collector".split()
+    "terminal resources lru collector shown_in_notebooks".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 

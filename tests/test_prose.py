@@ -42,6 +42,7 @@ MOST = {
     "models": 0,
     "patterns": 0,
     "networks": 0,
+    "notebook": 0,
     "runtime": 0,
     "tools": 0,
 }

@@ -21,6 +21,7 @@ from ..language.words import (
     Extent,
     Kind,
 )
+from ..shown_in_notebooks import ShownInNotebooks
 from .arguments import matched
 from .bounds import Bound, block_length
 from .floor_values import ALL, Floor, smallest
@@ -47,7 +48,7 @@ ASSUMPTIONS = ("the denoiser's logits are finite; a row with other logits stops 
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(ShownInNotebooks):
     """Facts of a policy, for programs and for people. They are true under `assumptions`.
 
     `floor_per_step`: the least number of positions that every step commits, while the window has this number

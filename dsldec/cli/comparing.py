@@ -21,6 +21,7 @@ examples:
   dsldec compare klass klass --set-a patience=1
   dsldec compare mine.policy threshold --set block=8 --set-b confidence=0.95
   dsldec compare mine.policy threshold --task word_problems --limit 50
+  dsldec compare threshold factor --prompt "What is 14+18?" --html compare.html
 
 Without prompts, no model is used: both policies get the same tables of observations, random ones and ones near
 their thresholds. The smallest table that tells them apart is printed as a case for the .cases file of each.
@@ -96,5 +97,9 @@ def _add_prompts(parser: Parser) -> None:
     add("--prompts", dest="file", metavar="FILE", help=help)
     add("--task", metavar="NAME|FILE.jsonl", help="decode the prompts of a task, as in `dsldec evaluate`")
     add_limit(parser)
+    help = "write a page with the steps of both policies side by side, for the first prompt that differs"
+    add("--html", type=text("--html"), metavar="FILE", help=help)
+    help = "look into the prompt with this id; without it, the first one that differs"
+    add("--show", type=text("--show"), metavar="ID", help=help)
     add_model_of_prompts(parser)
     add_decoding(parser)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .arguments import Parser, parsed
 from .flags import POLICY, add_format, add_set
-from .values import count, format_of, one_of, percent
+from .values import count, format_of, one_of, percent, text
 
 
 def check(arguments: list[str]) -> int:
@@ -90,6 +90,12 @@ def explain(arguments: list[str]) -> int:
     from ..tools import explain as tool
 
     settings = tuple(values["settings"] or ())
+    if values["html"] is not None:
+        from ..notebook.policy_page import write_policy_page
+
+        return write_policy_page(
+            values["html"], values["subject"], values["gen_length"], settings, values["target"]
+        )
     return tool.explain(values["subject"], values["gen_length"], settings, values["target"])
 
 
@@ -105,6 +111,8 @@ def _explain_parser() -> Parser:
     parser.add_argument("--gen-length", type=count("--gen-length"), metavar="N", help=help)
     help = "explain whether a serving engine can run the policy, and with which settings: sglang"
     parser.add_argument("--target", type=one_of("--target", ("sglang",)), metavar="ENGINE", help=help)
+    help = "write the explanation of a policy as a page, with its text"
+    parser.add_argument("--html", type=text("--html"), metavar="FILE", help=help)
     return parser
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..shown_in_notebooks import ShownInNotebooks
 from ..source import Span
 
 
@@ -35,7 +36,7 @@ class WhyLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class Why(ShownInNotebooks):
     """Why a step wrote a position, or did not.
 
     `outcome`: what happened to the position: `committed`, `edited`, `revoked`, `unchanged`; `lines`: first

@@ -18,17 +18,18 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic, PicklableError, PolicyError, UsageError
 from ..renamed import former
+from ..shown_in_notebooks import ShownInNotebooks
 from ..trace_step import Logprobs, TraceStep
 from ..trajectory import Trajectory
 from .forward import DenoiserFailed
 from .rows import Row
 
 UNFINISHED = Diagnostic("E0410", "decoding stopped before this prompt was finished")
-ERRORS_SHOWN = 3
+ERRORS_SHOWN, FORWARDS_SHOWN = 3, 32
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Decoded:
+class Decoded(ShownInNotebooks):
     """All results of a `decode`, in the order of the prompts; the samples of a prompt are side by side.
 
     A prompt has an answer only where `errors` is `None`: check `errors` first, or `failed`, the places of the
@@ -79,7 +80,9 @@ class Decoded:
         shown = ", ".join(f"{place}: {self.errors[place].code}" for place in failed[:ERRORS_SHOWN])  # type: ignore[union-attr]
         more = ", ..." * (len(failed) > ERRORS_SHOWN)
         errors = f"errors={{{shown}{more}}}" if failed else "errors=none"
-        return f"<Decoded: {len(self.errors)} prompts, {len(failed)} failed, {errors}, forwards={self.forwards.tolist()}>"
+        forwards = ", ".join(map(str, self.forwards[:FORWARDS_SHOWN].tolist()))
+        rest = ", ..." * (len(self.forwards) > FORWARDS_SHOWN)
+        return f"<Decoded: {len(self.errors)} prompts, {len(failed)} failed, {errors}, forwards=[{forwards}{rest}]>"
 
 
 class DecodingStopped(PicklableError, RuntimeError):

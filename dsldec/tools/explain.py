@@ -20,6 +20,7 @@ from .settings import chosen
 
 LONGEST_EXAMPLE = 400
 GEN_LENGTH = 256
+CODE = r"[EeWw]\d{4}"
 LARGE_VOCABULARY = 126_464  # of LLaDA
 WINDOW_SHAPES = {
     "blocks": "blocks of",
@@ -35,11 +36,10 @@ def explain(subject: str, gen_length: int | None, settings: Sequence[str], engin
     """
     flags = {"--set": settings, "--gen-length": gen_length, "--target": engine}
     given = [name for name, value in flags.items() if value]
-    if re.fullmatch(r"[EeWw]\d{4}", subject):
-        _require_no_values("code", subject, given)
+    require_policy(subject, given)
+    if re.fullmatch(CODE, subject):
         lines = _of_code(_code(subject.upper()))
     elif subject not in shipped_policies() and (entries := [*_entries(subject)]):
-        _require_no_values("word", subject, given)
         lines = iter(entries)
     elif engine is not None:
         if gen_length is not None:
@@ -53,9 +53,13 @@ def explain(subject: str, gen_length: int | None, settings: Sequence[str], engin
     return 0
 
 
-def _require_no_values(what: str, subject: str, given: Sequence[str]) -> None:
-    if not given:
+def require_policy(subject: str, given: Sequence[str]) -> None:
+    """Raise `UsageError` (E0423) if options of a policy are given for a code or for a word."""
+    code = re.fullmatch(CODE, subject)
+    word = subject not in shipped_policies() and any(True for _ in _entries(subject))
+    if not given or not (code or word):
         return
+    what = "code" if code else "word"
     message = f"`{given[0]}` has no meaning for the {what} `{subject}`: it belongs to a policy"
     help = f"leave it out, or name a policy: `dsldec explain threshold {given[0]} ...`"
     raise UsageError(Diagnostic("E0423", message, help=help))
@@ -108,7 +112,7 @@ def _indented(text: str) -> Iterator[str]:
 
 
 def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
-    facts, values = policy.facts, policy.parameters
+    values = policy.parameters
     yield f"{policy.name}: {policy.doc}" if policy.doc else policy.name
     yield ""
     for name, kind in policy.parameter_kinds.items():
@@ -116,13 +120,19 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
             "each request may have its own"
             if kind == "pattern"
             else "static: fixed in the step, another value compiles again"
-            if name in facts.static
+            if name in policy.facts.static
             else "dynamic: an input of the compiled step"
         )
         kind = " | ".join(policy.program.parameters[name].choices) or kind
         value = f" = {values[name]}" if values.get(name) is not None else ""
         yield f"  {name}: {kind}{value}   ({about})"
     yield ""
+    yield from fact_lines(policy, gen_length)
+
+
+def fact_lines(policy: Policy, gen_length: int) -> Iterator[str]:
+    """The facts of a policy in words, under its parameter values and for a length."""
+    facts, values = policy.facts, policy.parameters
     for phase, reason in facts.reasons.items():
         yield f"  {f'phase {phase}' if phase else 'it ends'}: {reason}"
     plan = policy.plan(gen_length)

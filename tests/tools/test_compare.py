@@ -195,7 +195,7 @@ def test_the_same_prompts_show_the_first_step_that_differs(capsys):
     assert lines[0] == "2 of 2 prompts have other steps, 0 another text"
     assert [line.split(":")[0] for line in lines[1:3]] == ["threshold", "factor"]
     assert re.fullmatch(r"first difference: prompt `0`, step \d+, position \d+", lines[4])
-    assert [line.split(":")[0] for line in lines[5:]] == ["  threshold", "  factor"]
+    assert [line.split(":")[0] for line in lines[5:7]] == ["  threshold", "  factor"]
 
 
 def test_a_task_chooses_the_model_that_has_learned_it(monkeypatch, capsys):

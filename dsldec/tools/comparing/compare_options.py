@@ -25,7 +25,9 @@ TRIES, SECONDS = 20_000, 60
 
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
-    """The arguments of the command line. None: not given. `settings`: of both policies."""
+    """The arguments of the command line. None: not given. `settings`: of both policies; `html`: the file of
+    the page; `show`: the id of the prompt to look into.
+    """
 
     a: str
     b: str
@@ -40,6 +42,8 @@ class CompareOptions:
     task: str | None = None
     limit: int | None = None
     model: str | None = None
+    html: str | None = None
+    show: str | None = None
     load: LoadOptions = DEFAULT_LOAD
     decode: DecodeOptions = DEFAULT_DECODE
 

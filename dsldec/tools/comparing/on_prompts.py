@@ -1,44 +1,34 @@
 """Decodes the same prompts under two policies, and shows the first step at which they differ.
 
-Not here: a search without a model (`search`), decoding of prompts (`attempts`).
+Not here: a search without a model (`search`), decoding of prompts (`attempts`), why a step differs
+(`first_difference`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
-from ...diagnostics import Diagnostic, UsageError
+from ...diagnostics import Diagnostic, UsageError, did_you_mean
 from ...policy import Policy
 from ...runtime.prompt_options import require_of_infill
+from ...spelling import typed
 from ...trace_step import TraceStep
-from .. import quoted
+from .. import quoted, quoted_path
 from ..attempts import Attempts
 from ..evaluation.tasks import model_for, problems_of
 from ..process import say
 from ..prompts import Prompt, read
-from ..results import Result
+from ..viewing.page import page_of
+from ..viewing.page_data import ViewedRun
+from ..viewing.page_file import require_page_place
+from ..writing import put
 from .case_text import ComparedSide
 from .compare_options import CompareOptions
+from .first_difference import ComparedPrompt, chosen, of_results, recorded, steps_of, why_lines
 
 EQUAL, DIFFERENT = 0, 1
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedPrompt:
-    """A prompt under both policies. `step`: the first one that differs, `None` where none does."""
-
-    prompt: Prompt
-    results: tuple[Result, Result]
-    step: int | None
-
-    @property
-    def failed(self) -> bool:
-        return any(result.error is not None for result in self.results)
-
-    @property
-    def same_text(self) -> bool:
-        return self.results[0].ids == self.results[1].ids
+IDS_SHOWN = 8
 
 
 def compare_on_prompts(
@@ -50,24 +40,75 @@ def compare_on_prompts(
     from ...models.huggingface import from_pretrained
 
     prompts = _prompts(options)
+    if options.html is not None:
+        require_page_place(options.html, "--html")
     require_of_infill(options.decode)
     for policy in policies:
         policy.drafts(options.decode.lookahead)
     denoiser = from_pretrained(model_for(options.task, options.model), **asdict(options.load))
     decode = replace(options.decode, trace=True)
     results = []
-    for side, policy in zip(sides, policies, strict=True):
-        attempts = Attempts(denoiser, policy, decode, options.load.dtype)
+    both = [Attempts(denoiser, policy, decode, options.load.dtype) for policy in policies]
+    for side, attempts in zip(sides, both, strict=True):
         found = dict(attempts.results(prompts))
         results.append([found[place] for place in range(len(prompts))])
         say(f"{side.title}: {len(prompts)} prompt{'s' * (len(prompts) != 1)} decoded")
-    compared = [
-        ComparedPrompt(prompt, (a, b), first_difference(a, b))
-        for prompt, a, b in zip(prompts, *results, strict=True)
-    ]
+    compared = [of_results(prompt, a, b) for prompt, a, b in zip(prompts, *results, strict=True)]
     print("\n".join(_lines(compared, sides)))
+    _look_inside(options, compared, sides, both)
     same = all(one.step is None and not one.failed for one in compared)
     return EQUAL if same else DIFFERENT
+
+
+def _look_inside(
+    options: CompareOptions,
+    compared: Sequence[ComparedPrompt],
+    sides: Sequence[ComparedSide],
+    attempts: Sequence[Attempts],
+) -> None:
+    """Decode the prompt of interest again with the values of each step: print why the policies differ there,
+    and write the page.
+    """
+    one = chosen(compared, options.show)
+    if one is None:
+        which = "every prompt" if options.show is None else f"prompt {quoted(options.show)}"
+        if options.html is not None or options.show is not None:
+            say(
+                f"{which} failed, so there is nothing to look into{' and no page' * (options.html is not None)}"
+            )
+        return
+    if one.step is None and options.html is None and options.show is None:
+        return
+    seen = recorded(one.prompt, attempts)
+    if seen.failed:
+        error = next(result.error for result in seen.results if result.error is not None)
+        say(f"prompt {quoted(str(one.prompt.id))} failed when its values were recorded: {error.message}")
+        return
+    print("\n".join(_inside(one, seen, sides, options.show is not None)))
+    if options.html is not None:
+        viewed = [
+            ViewedRun(side.title, result.trajectory, one.prompt.text)
+            for side, result in zip(sides, seen.results, strict=True)
+            if result.trajectory is not None
+        ]
+        put(options.html, page_of(viewed))
+        say(f"{quoted_path(options.html)} shows prompt {quoted(str(one.prompt.id))} under both policies")
+
+
+def _inside(
+    one: ComparedPrompt, seen: ComparedPrompt, sides: Sequence[ComparedSide], asked: bool
+) -> Iterator[str]:
+    if one.step is None:
+        if asked:
+            yield f"both policies write the same in each step of prompt {quoted(str(one.prompt.id))}"
+        return
+    if asked:
+        yield from _first(seen if seen.step is not None else one, sides)
+    if seen.step is None:
+        yield "decoded alone, both write the same: only the rounding of a batch makes this difference"
+        return
+    yield ""
+    yield from why_lines(seen, sides)
 
 
 def _prompts(options: CompareOptions) -> list[Prompt]:
@@ -76,26 +117,24 @@ def _prompts(options: CompareOptions) -> list[Prompt]:
         message = "prompts come from one of `--prompt`, `--prompts` and `--task`"
         raise UsageError(Diagnostic("E0423", message, help="leave one: `--task word_problems`"))
     if options.task is not None:
-        return [one.prompt for one in problems_of(options.task, options.load.raw)][: options.limit]
-    return read(options.prompts, options.file)[: options.limit]
+        prompts = [one.prompt for one in problems_of(options.task, options.load.raw)][: options.limit]
+    else:
+        prompts = read(options.prompts, options.file)[: options.limit]
+    if options.show is not None:
+        _require_id(options.show, prompts)
+    return prompts
 
 
-def first_difference(a: Result, b: Result) -> int | None:
-    """The first step with other writes, or the first one that only one of them has."""
-    first, second = ([_writes(step) for step in steps_of(one)] for one in (a, b))
-    for number, (these, those) in enumerate(zip(first, second, strict=False)):
-        if these != those:
-            return number
-    return None if len(first) == len(second) else min(len(first), len(second))
-
-
-def steps_of(result: Result) -> list[TraceStep]:
-    """The steps of a result; none where it failed."""
-    return [] if result.trajectory is None else result.trajectory.steps
-
-
-def _writes(step: TraceStep) -> tuple[frozenset[int], dict[int, int]]:
-    return frozenset(step.revoked), dict(step.ids)
+def _require_id(show: str, prompts: Sequence[Prompt]) -> None:
+    """Raise `UsageError` (E0590) where no prompt has the id that `--show` names."""
+    ids = [str(prompt.id) for prompt in prompts]
+    if show in ids:
+        return
+    close = did_you_mean(show, ids)
+    some = " ".join(quoted(one) for one in ids[:IDS_SHOWN])
+    known = f"the ids are {some}" + (f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else "")
+    help = f"did you mean `--show {typed(close)}`?" if close else known
+    raise UsageError(Diagnostic("E0590", f"no prompt has the id {quoted(show)}", help=help))
 
 
 def _lines(compared: Sequence[ComparedPrompt], sides: Sequence[ComparedSide]) -> Iterator[str]:
@@ -118,22 +157,13 @@ def _lines(compared: Sequence[ComparedPrompt], sides: Sequence[ComparedSide]) ->
 
 def _first(one: ComparedPrompt, sides: Sequence[ComparedSide]) -> Iterator[str]:
     assert one.step is not None
-    places = sorted(_places(one))
+    places = one.places
     where = f", position {places[0]}" if places else ""
     yield ""
     yield f"first difference: prompt {quoted(str(one.prompt.id))}, step {one.step}{where}"
     for side, result in zip(sides, one.results, strict=True):
         steps = steps_of(result)
         yield f"  {side.title}: {_written(steps[one.step]) if one.step < len(steps) else 'has ended'}"
-
-
-def _places(one: ComparedPrompt) -> set[int]:
-    """The positions that only one of the two steps writes, or that they write otherwise."""
-    assert one.step is not None
-    steps = [steps_of(result)[one.step : one.step + 1] for result in one.results]
-    ids = [dict(step[0].ids) if step else {} for step in steps]
-    revoked = [set(step[0].revoked) if step else set() for step in steps]
-    return {at for at in {*ids[0], *ids[1]} if ids[0].get(at) != ids[1].get(at)} | (revoked[0] ^ revoked[1])
 
 
 def _written(step: TraceStep) -> str:

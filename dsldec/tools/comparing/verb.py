@@ -13,6 +13,7 @@ from ...policy import Policy
 from ..policy_words import names_of
 from ..process import log_on_stderr, say, termination_interrupts
 from .case_text import ComparedSide, ToldApart, told_apart
+from .case_why import case_why
 from .compare_options import (
     SECONDS,
     TRIES,
@@ -69,7 +70,7 @@ def _searched(
     if shown is None:
         print("\n".join(_only_observed(found, sides)))
         return DIFFERENT
-    print("\n".join(_different(found, sides, shown)))
+    print("\n".join([*_different(found, sides, shown), *_why(shown, sides)]))
     return DIFFERENT
 
 
@@ -137,6 +138,11 @@ def _different(found: SearchResult, sides: Sequence[ComparedSide], shown: ToldAp
     for side, text in zip(sides, shown.cases, strict=True):
         lines += ["", f"# for the cases of {side.title}", text.rstrip("\n")]
     return lines
+
+
+def _why(shown: ToldApart, sides: Sequence[ComparedSide]) -> list[str]:
+    lines = [*case_why(shown.trial, shown.played, sides)]
+    return ["", *lines] if lines else []
 
 
 def _only_observed(found: SearchResult, sides: Sequence[ComparedSide]) -> list[str]:
