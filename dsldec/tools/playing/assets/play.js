@@ -152,6 +152,7 @@
     const counts = `${answer.tokens} tokens in ${answer.forwards} forwards (at most ${answer.max_forwards})`;
     status(answer.status === "done" ? `Decoded: ${counts}.` : `${problem} Written until then: ${counts}.`);
     if (answer.page) showTrace(answer.page);
+    else if (answer.status === "done") status(`Decoded: ${counts}. Its steps cannot be shown: the terminal says why.`);
     if (answer.status === "done") watchFigures(number, request);
   }
 
@@ -168,7 +169,7 @@
 
   function showTrace(page) {
     if (view) view.update(page);
-    else view = dsldecTraceView.mount(at("trace"), page);
+    else view = dsldecTraceView.mount(at("trace"), page, { heading: 3 });
   }
 
   // --- held-out prompts
