@@ -18,6 +18,7 @@ from .play_requests import DecodeRequest
 from .watched_decode import PolicyTexts, Superseded, WatchedDecode
 
 MOST_TABS = 16
+SECONDS_TO_END = 5.0
 REPLACED: dict[str, Any] = {"status": "replaced"}
 
 log = logging.getLogger("dsldec")
@@ -46,12 +47,16 @@ class DecodeQueue:
         self._waiting: OrderedDict[str, DecodeJob] = OrderedDict()
         self._runs: OrderedDict[str, HeldOutRun] = OrderedDict()
         self._at_work = ""  # the tab of the running decode
-        threading.Thread(target=self._work, name="dsldec-play", daemon=True).start()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="dsldec-play", daemon=True)
+        self._thread.start()
 
     def decoded(self, request: DecodeRequest) -> dict[str, Any]:
         """The result of a request. Waits for it; returns earlier if a newer request replaces it."""
         job, tab = DecodeJob(request), request.tab
         with self._changed:
+            if self._closed:
+                return REPLACED
             if (older := self._waiting.pop(tab, None)) is not None:
                 older.end(REPLACED)
             self._newest[tab] = self._waiting[tab] = job
@@ -62,6 +67,15 @@ class DecodeQueue:
             self._changed.notify_all()
         job.ended.wait()
         return job.result
+
+    def close(self) -> None:
+        """Ends the thread after the step that it makes: a thread inside torch would abort the process."""
+        with self._changed:
+            self._closed = True
+            for tab in [*self._newest]:
+                self._forget(tab)
+            self._changed.notify_all()
+        self._thread.join(SECONDS_TO_END)
 
     def _forget(self, tab: str) -> None:
         del self._newest[tab]
@@ -79,8 +93,10 @@ class DecodeQueue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and self._unfinished() is None:
+                while not (self._closed or self._waiting or self._unfinished() is not None):
                     self._changed.wait()
+                if self._closed:
+                    return
                 if not self._waiting:
                     job, unfinished = None, self._unfinished()
                 else:
