@@ -5,8 +5,15 @@ Not here: the values (`step_record`), the form of an explanation (`why`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+
+from .part_values import PartValues
+from .phase_reasons import why_phase
+from .position_reasons import why_position
 from .step_record import StepRecord
-from .why import Why
+from .why import Why, WhyLine
 
 
 class ExplainedStep(StepRecord):
@@ -16,6 +23,18 @@ class ExplainedStep(StepRecord):
 
     __slots__ = ()
 
-    def why(self, position: int) -> Why:
-        """The explanation of one position, 0 the first after the prompt."""
-        raise NotImplementedError
+    def why(self, position: int, texts: Mapping[int, str] = MappingProxyType({})) -> Why:
+        """The explanation of one position, 0 the first after the prompt. `texts`: of ids; an id without a
+        text is shown as a number.
+        """
+        return why_position(_values_of(self), position, texts)
+
+    def why_phase(self, texts: Mapping[int, str] = MappingProxyType({})) -> tuple[WhyLine, ...]:
+        """Why this phase ran, why the row left it or stayed, and whether the window is full."""
+        return why_phase(_values_of(self), texts)
+
+
+# One step is asked for many positions, one after the other. Records compare by identity.
+@lru_cache(maxsize=2)
+def _values_of(record: StepRecord) -> PartValues:
+    return PartValues(record)

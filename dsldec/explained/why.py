@@ -17,7 +17,8 @@ class WhyLine:
     `depth`: 0 for a statement, 1 more for each part inside; `template`: the text, with `{}` in the place of
     each value and `{{` for a brace; `arguments`: the texts of the values; `holds`: whether the condition
     holds at the position, `None` for a line that is no condition; `span`: the place in the text of the
-    policy, `None` for a line about the window or the canvas.
+    policy, `None` for a line about the window or the canvas; `decides`: whether it is one of the parts that
+    decide, and not a whole that contains them or a detail of one.
     """
 
     depth: int
@@ -25,6 +26,7 @@ class WhyLine:
     arguments: tuple[str, ...] = ()
     holds: bool | None = None
     span: Span | None = None
+    decides: bool = False
 
     @property
     def text(self) -> str:

@@ -1,0 +1,85 @@
+"""Why did a step write one position, or not: which statements touched it, and which ones did not.
+
+Not here: the lines of a statement (`statement_reasons`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..ir.watched import AFTER
+from ..language import syntax
+from .part_values import PartValues
+from .statement_reasons import StatementReasons, Writing
+from .why import Why
+
+COMMITTED, EDITED, REVOKED, UNCHANGED = "committed", "edited", "revoked", "unchanged"
+WRITING = (syntax.Commit, syntax.Revoke, syntax.Edit, syntax.Fill)
+OF_MASKED = (syntax.Commit, syntax.Fill)
+
+
+def why_position(values: PartValues, position: int, texts: Mapping[int, str]) -> Why:
+    """The explanation of a position. `values`: of the step."""
+    record = values.record
+    at = position - record.start
+    inside = 0 <= at < len(record.canvas)
+    reasons = StatementReasons(values, at if inside else None, texts)
+    touching = _touching(values, at) if inside else []
+    outcome = _outcome(values, at, touching) if inside else UNCHANGED
+    if not inside:
+        _outside(reasons)
+    elif touching:
+        for statement in touching:
+            reasons.writing(statement)
+    else:
+        _untouched(reasons, at)
+    if record.recomputed:
+        template = "the step was computed again for this explanation, and rounding gave other writes"
+        reasons.lines.add(0, template)
+    if position in record.refused:
+        template = "a draft had {} here, and this step refused it"
+        reasons.lines.add(0, template, reasons.id(record.refused[position]))
+    phase = values.watched.program.phases[record.phase]
+    return Why(position, record.step, phase, outcome, tuple(reasons.lines.lines))
+
+
+def _touching(values: PartValues, at: int) -> list[Writing]:
+    return [one for one in values.statements if isinstance(one, WRITING) and values.written(one, at)]
+
+
+def _outcome(values: PartValues, at: int, touching: list[Writing]) -> str:
+    """What the step did to a position. One that has the same id before and after is unchanged."""
+    mask, before = values.record.mask_id, values.record.canvas[at]
+    after = values.value(values.watched.results.get(AFTER), at)
+    if not touching or after == before:
+        return UNCHANGED
+    return COMMITTED if before == mask else REVOKED if after == mask else EDITED
+
+
+def _outside(reasons: StatementReasons) -> None:
+    record = reasons.values.record
+    template = "outside of the window, which has the positions {} to {}"
+    reasons.lines.add(0, template, str(record.start), str(record.end - 1), holds=False, decides=True)
+
+
+def _untouched(reasons: StatementReasons, at: int) -> None:
+    """The lines of a position that no statement changed."""
+    record, lines = reasons.values.record, reasons.lines
+    masked = record.canvas[at] == record.mask_id
+    writing = [one for one in reasons.values.statements if isinstance(one, WRITING)]
+    if not record.editable[at]:
+        template = "given text, or outside of the window: {}" if not masked else "outside of the window"
+        arguments = [] if masked else [reasons.id(record.canvas[at])]
+        lines.add(0, template, *arguments, holds=False, decides=True)
+        return
+    if not masked:
+        changing = [one for one in writing if not isinstance(one, OF_MASKED)]
+        template = "written in an earlier step: {}"
+        if not changing:
+            template += ", and no statement here changes what is written"
+        lines.add(0, template, reasons.id(record.canvas[at]), holds=None, decides=not changing)
+        writing = changing
+    elif not writing:
+        lines.add(0, "no statement of this phase writes", holds=False, decides=True)
+    for statement in writing:
+        reasons.writing(statement)
