@@ -55,8 +55,8 @@ class Option:
     give one for each prompt. `default_text`: the default in words, if `default` alone is not clear.
     `unknown`, `code`: the diagnostic about a wrong choice. `words`: values of a `flag` beside True and False.
     `flag`: whether the command line has a flag for it; `generate`: whether `custom_generate` and `dsldec
-    export-hf` have it. `decides`: whether its value may change an answer; `if_set`: whether results files from
-    before this option exist, so that its default is not in the digest of a line.
+    export-hf` have it. `decides`: whether its value may change an answer; `if_set`: whether results files
+    from before this option exist, so that its default is not in the digest of a line.
     """
 
     name: str

@@ -224,7 +224,11 @@ class StepModule(nn.Module):
         """The results of all operations for these inputs, in the form that `forward` returns. A compiled step
         is made of this.
         """
-        values, program = self.values(inputs), self.program
+        return self.output_of(self.values(inputs), inputs)
+
+    def output_of(self, values: list[Any], inputs: Inputs) -> StepOutput:
+        """The results among the values of all operations."""
+        program = self.program
         # Copies: no result of a compiled step may share memory with an input. In the order of the input: for
         # another order of the names, torch would compile again.
         state = {

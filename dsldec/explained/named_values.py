@@ -15,7 +15,7 @@ from ..language.walk import bodies, children, expressions
 from ..source import Span
 from .explained_policy import ExplainedPolicy
 
-Values = Mapping[int, Any]
+ByOperation = Mapping[int, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class NamedValue:
     span: Span
 
 
-def named_values(explained: ExplainedPolicy, phase: int, values: Values) -> dict[str, NamedValue]:
+def named_values(explained: ExplainedPolicy, phase: int, values: ByOperation) -> dict[str, NamedValue]:
     """The named values of a step, in the order of the text: each name of the step, each state as the step
     read it, and under `set NAME` each state as the step set it.
     """
@@ -52,7 +52,7 @@ def named_values(explained: ExplainedPolicy, phase: int, values: Values) -> dict
     return found
 
 
-def fired(explained: ExplainedPolicy, phase: int, values: Values) -> syntax.Next | None:
+def fired(explained: ExplainedPolicy, phase: int, values: ByOperation) -> syntax.Next | None:
     """The `next` that decided the phase after the step; the first one whose condition holds."""
     for statement in bodies(explained.checked.resolved.policy)[phase].statements:
         if isinstance(statement, syntax.Next):

@@ -1,4 +1,4 @@
-"""The policy of recorded values in a line of a trace file: its text, its values, and the program they belong to.
+"""The policy of recorded values in a line of a trace file: its text, its parameters, and its program.
 
 Parsing and checking a policy run no code, and open no file. Needs no torch. Not here: the values of the steps
 (`record_lines`).

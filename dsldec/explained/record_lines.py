@@ -157,7 +157,7 @@ def read_values(field: object, steps: Sequence[TraceStep], replay: CanvasReplay)
     drafts, scores, recomputed = _drafts(field, windows), _scores(field, windows), _recomputed(field, windows)
     for number, (step, (start, size), length) in enumerate(zip(steps, windows, sizes, strict=True)):
         if size:
-            part = _Columns(data[first : first + length])
+            part = _StepBytes(data[first : first + length])
             values = RecordedValues(
                 layouts[number],
                 size,
@@ -175,7 +175,7 @@ def read_values(field: object, steps: Sequence[TraceStep], replay: CanvasReplay)
         replay.pass_on(step)
 
 
-class _Columns:
+class _StepBytes:
     """Takes bytes off the columns of a step, one part after the other."""
 
     def __init__(self, data: memoryview) -> None:
@@ -205,7 +205,7 @@ def _unpacked(columns: object, size: int) -> bytes:
     return data
 
 
-def _candidates(part: _Columns, size: int, most: int) -> Candidates | None:
+def _candidates(part: _StepBytes, size: int, most: int) -> Candidates | None:
     if not most:
         return None
     narrow: array[int] = array(ID)
@@ -245,10 +245,10 @@ def _windows(field: Mapping[str, Any], steps: int, replay: CanvasReplay) -> list
     return windows
 
 
-Windows = Sequence[tuple[int, int]]
+StepWindows = Sequence[tuple[int, int]]
 
 
-def _drafts(field: Mapping[str, Any], windows: Windows) -> dict[int, tuple[dict[int, int], int]]:
+def _drafts(field: Mapping[str, Any], windows: StepWindows) -> dict[int, tuple[dict[int, int], int]]:
     drafts = {}
     for entry in _entries(field, "drafts", optional=True):
         valid = isinstance(entry, list) and len(entry) == 3 and _is_recorded(entry[0], windows)
@@ -264,7 +264,7 @@ def _is_write(entry: Any) -> bool:
     return is_pair and is_int(entry[0], 0, MOST_POSITIONS) and is_int(entry[1])
 
 
-def _scores(field: Mapping[str, Any], windows: Windows) -> dict[int, tuple[float, ...]]:
+def _scores(field: Mapping[str, Any], windows: StepWindows) -> dict[int, tuple[float, ...]]:
     scores = {}
     for entry in _entries(field, "scores", optional=True):
         valid = isinstance(entry, list) and len(entry) == 2 and _is_recorded(entry[0], windows)
@@ -278,13 +278,13 @@ def _is_score(value: Any) -> bool:
     return value is None or is_int(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _recomputed(field: Mapping[str, Any], windows: Windows) -> frozenset[int]:
+def _recomputed(field: Mapping[str, Any], windows: StepWindows) -> frozenset[int]:
     steps = _entries(field, "recomputed", optional=True)
     require(all(_is_recorded(one, windows) for one in steps), "has an invalid entry in `recomputed`")
     return frozenset(steps)
 
 
-def _is_recorded(step: Any, windows: Windows) -> bool:
+def _is_recorded(step: Any, windows: StepWindows) -> bool:
     return is_int(step, 0, len(windows) - 1) and windows[step][1] > 0
 
 

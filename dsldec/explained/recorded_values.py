@@ -1,4 +1,4 @@
-"""The recorded values of a step in few bytes: one column for each operation, read when it is asked for.
+"""The recorded values of a step in few bytes: one column for each operation, read on demand.
 
 Shapes: T window positions. Needs no torch. Not here: which values are recorded (`watched_operations`), how
 they are computed (`runtime.recorder`), their form in a file (`record_lines`).

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..backends.inputs import Inputs
 from ..backends.module import StepModule
 from ..backends.on_device import on_device
+from ..backends.step import parameter_tensors
 from ..diagnostics import Diagnostic
 from ..explained.explained_policy import ExplainedPolicy
 from ..explained.reasons import ExplainedStep
@@ -29,6 +30,7 @@ from ..policy import Policy
 from .drafter import DraftsAhead
 from .recorded_rows import RecordedRows, likeliest
 from .step_runner import BatchState, StepResult, StepRunner, inputs_of_step
+from .unread_state import UnreadState
 
 log = logging.getLogger("dsldec")
 
@@ -54,7 +56,7 @@ class StepMade:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedDraft:
     """The draft that a step refused: its ids where the step has others, by position; and the number of
     further drafts that were refused with it.
     """
@@ -64,10 +66,12 @@ class Refused:
 
 
 class StepRecorder:
-    """Records the steps of one batch, under a policy that is bound to the values of the run."""
+    """Records the steps of one batch, under a policy that is bound to the values of the run. `special`: ids
+    of the model by their words.
+    """
 
-    def __init__(self, policy: Policy, runner: StepRunner) -> None:
-        self.runner, self.policy = runner, policy
+    def __init__(self, policy: Policy, runner: StepRunner, special: Mapping[str, int | None]) -> None:
+        self.runner, self.policy, self.special = runner, policy, special
         self.ready: _WatchedStep | None = None
         self.warned = False
 
@@ -80,7 +84,7 @@ class StepRecorder:
         try:
             with torch.no_grad():
                 if self.ready is None:
-                    self.ready = _WatchedStep(self.policy, self.runner)
+                    self.ready = _WatchedStep(self.policy, self.runner, self.special)
                 return self.ready.records(made, steps, phases)
         # torch has many errors, and none of them may cost an answer.
         except Exception as error:
@@ -99,15 +103,20 @@ class StepRecorder:
 class _WatchedStep:
     """The watched program of a policy, for the rows of a batch."""
 
-    def __init__(self, policy: Policy, runner: StepRunner) -> None:
+    def __init__(self, policy: Policy, runner: StepRunner, special: Mapping[str, int | None]) -> None:
         self.runner, self.explained = runner, ExplainedPolicy.of(policy)
-        self.watched, step = self.explained.watched, runner.step
+        self.watched, step, device = self.explained.watched, runner.step, runner.rows.start.device
         module = StepModule(self.watched.program, step.mask_id, step.eos_id, step.static)
-        self.module = module.to(runner.rows.start.device)
+        self.module = module.to(device)
+        # An expression that no result needs may read another id of the model.
+        self.params = parameter_tensors(
+            self.watched.program, policy.parameters, device, {**special, "eos": step.eos_id}
+        )
         self.layouts = layouts_of(self.watched)
         phases = range(len(self.layouts))
         every = {one for phase in phases for one in recorded_operations(self.watched, phase)}
         self.layout = ColumnLayout.of([*BESIDE, *sorted(every)])
+        self.unread = UnreadState(self.watched.program, runner)
         self.own: dict[int, ExplainedPolicy] = {}  # by request, with its own parameter values
 
     def records(
@@ -119,7 +128,7 @@ class _WatchedStep:
             places = on_device(list(steps), canvas.device, torch.int64)
         shape = made.stepped.placed.columns.shape
         best = likeliest(made.stepped.logits, mask_id, list(steps))
-        rows = RecordedRows(self.layout, self.values(made), (shape[0], shape[1]), best, places)
+        rows = RecordedRows(self.layout, self.values(made, steps), (shape[0], shape[1]), best, places)
         scores = [] if made.scores is None else made.scores.t().tolist()
         records = {}
         for place, (row, step) in enumerate(steps.items()):
@@ -137,21 +146,24 @@ class _WatchedStep:
             )  # fmt: skip
         return records
 
-    def values(self, made: StepMade) -> dict[int, Tensor]:
+    def values(self, made: StepMade, steps: Mapping[int, int]) -> dict[int, Tensor]:
         """The value of each recorded operation, `[]`, `[B, 1]` or `[B, T]` each."""
         before, stepped = made.before, made.stepped
         placed, step = stepped.placed, self.runner.step
         draft = None if made.ahead is None else made.ahead.drafts[0].state
-        state, params = inputs_of_step(self.runner, before, placed, draft)
+        state, given = inputs_of_step(self.runner, before, placed, draft)
+        params = {**self.params, **given}
         if made.branch is not None and BRANCH in state:
             state[BRANCH] = made.branch.to(state[BRANCH].dtype)
         canvas = before.canvas.gather(1, placed.columns)
-        values = self.module.values(
-            Inputs(
-                stepped.logits, canvas, placed.inside, state, params, step.mask_id, step.eos_id, step.static,
-                self.module.form,
-            )
+        state = self.unread.before(state, steps, stepped.logits.shape)
+        inputs = Inputs(
+            stepped.logits, canvas, placed.inside, state, params, step.mask_id, step.eos_id, step.static,
+            self.module.form,
         )  # fmt: skip
+        values = self.module.values(inputs)
+        if self.unread.names:
+            self.unread.after(self.module.output_of(values, inputs).state, steps)
         went_on = stepped.after if made.branch is None else made.following
         after = torch.where(placed.inside, values[self.watched.program.canvas], canvas)
         differs = (after != went_on.canvas.gather(1, placed.columns)).any(1) & ~went_on.failed
@@ -169,12 +181,12 @@ class _WatchedStep:
             self.own[request.index] = replace(self.explained, parameters=parameters)
         return self.own[request.index]
 
-    def _refused(self, made: StepMade, row: int) -> Refused:
+    def _refused(self, made: StepMade, row: int) -> RefusedDraft:
         count = 0 if made.ahead is None else made.ahead.refused(row)
         if made.ahead is None or not count:
-            return Refused({}, 0)
+            return RefusedDraft({}, 0)
         drafted, written = made.ahead.drafts[0].state.canvas[row], made.following.canvas[row]
         begin = self.runner.rows.requests[row].begin
         columns = (drafted != written).nonzero().squeeze(1)
         ids = drafted[columns].tolist()
-        return Refused(dict(zip((columns - begin).tolist(), ids, strict=True)), count - 1)
+        return RefusedDraft(dict(zip((columns - begin).tolist(), ids, strict=True)), count - 1)

@@ -18,15 +18,16 @@ from torch import Tensor
 from ..backends.vocabulary import OBSERVATIONS, observe
 from ..explained.reasons import ExplainedStep
 from ..ir.protocol import STEP
+from ..models.denoiser import other_ids
 from ..options import VALUES, DecodeOptions
 from ..trace_step import TraceStep, logprobs_of
 from ..trajectory import Trajectory
 from .drafter import DraftsAhead
+from .id_texts import IdTexts
 from .recorder import StepMade, StepRecorder
 from .requests import Request
 from .session import Session
 from .step_runner import BatchState, StepResult, StepRunner
-from .token_texts import TokenTexts
 
 CONFIDENCE = "conf"
 
@@ -95,7 +96,7 @@ class StepObserver:
         on_step: Callable[[StepEvent], None] | None,
         logprobs: bool = False,
         recorder: StepRecorder | None = None,
-        texts: TokenTexts | None = None,
+        texts: IdTexts | None = None,
     ) -> None:
         self.recorder, self.texts = recorder, texts
         self.program, self.rows, self.on_step = runner.step.program, runner.rows, on_step
@@ -207,7 +208,8 @@ def observer_of(
     """The observer of a session's steps."""
     recorder = texts = None
     if options.trace == VALUES:
-        recorder, texts = StepRecorder(session.policy, session.runner), TokenTexts(denoiser)
+        recorder = StepRecorder(session.policy, session.runner, other_ids(denoiser))
+        texts = IdTexts(denoiser)
     return StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder, texts)
 
 

@@ -85,7 +85,7 @@ class TrueSteps:
         self.session.state = following if stored is None else stored
         if self.observer.wanted:
             forwards = {row: self.ledger.forwards_so_far(row) for row in rows}
-            self.observer.step(before, stepped, following, forwards, ahead=ahead)
+            self.observer.step(before, stepped, following, forwards, None, None, ahead)
 
     def _mask(self, rows: Sequence[int]) -> Tensor | None:
         """These rows as `[B]` bool, `None` for every row. They seldom change."""

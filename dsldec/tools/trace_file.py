@@ -22,9 +22,9 @@ class TraceFile(LinesFile):
     """A trace file. Inside `with`, each `append` adds one line.
 
     `answered`: the answers that the results file has, each an id and the number of a sample; `missing`: the
-    number of these without a trace; `torn`: the number of damaged lines, which are removed; `plain`, `recorded`:
-    the number of traces without and with recorded values. `run`: the digest of the settings that decide an
-    answer.
+    number of these without a trace; `torn`: the number of damaged lines, which are removed; `plain`,
+    `recorded`: the number of traces without and with recorded values. `run`: the digest of the settings that
+    decide an answer.
     """
 
     what, flag, example = "trace file", "--trace", "traces.jsonl"

@@ -14,7 +14,7 @@ from ..language.words import Kind
 from ..trace_step import TraceStep
 
 
-class TokenTexts:
+class IdTexts:
     """The texts of single ids, of one denoiser."""
 
     def __init__(self, denoiser: Any) -> None:
