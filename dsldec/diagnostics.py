@@ -39,9 +39,12 @@ class Fix:
     @property
     def title(self) -> str:
         """The change in a few words."""
-        old, new = (_on_one_line(one.strip())[:LONGEST_TITLE] for one in (self.span.text, self.text))
-        if not old and not new:
+        before, after = self.span.text.split(), self.text.split()
+        if before == after:
             return "change the indentation"
+        if sorted(before) == sorted(after):
+            return "move the line"
+        old, new = _as_title(self.span.text), _as_title(self.text)
         return f"add `{new}`" if not old else f"replace `{old}` with `{new}`" if new else f"delete `{old}`"
 
     def applied(self) -> str:
@@ -93,6 +96,11 @@ class Diagnostic:
         if self.help:
             lines.append(f"{margin}= help: {self.help}")
         return "\n".join(lines)
+
+
+def _as_title(text: str) -> str:
+    shown = _on_one_line(" ".join(text.split()))
+    return shown if len(shown) <= LONGEST_TITLE else f"{shown[:LONGEST_TITLE]} ..."
 
 
 def _on_one_line(text: str) -> str:

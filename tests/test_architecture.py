@@ -45,6 +45,7 @@ LAYERS = (
     ("trace_step",),
     ("patterns",),
     ("instead", "library", "options"),
+    ("fixes",),
     ("diagnostics", "codes"),
     ("spelling",),
     ("source", "files", "terminal"),
@@ -82,7 +83,7 @@ MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 200, 50
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
-    "parameter_values plan ir editors checks networks language calls synonyms instead library options diagnostics codes spelling source files "
+    "parameter_values plan ir editors checks networks language calls synonyms instead library options diagnostics codes fixes spelling source files "
     "terminal resources lru collector".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..diagnostics import Diagnostic, did_you_mean
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix, did_you_mean
 from ..language import syntax
 from ..language.words import Slot, Word
+from ..source import Span
 
 
 class Given(NamedTuple):
@@ -62,7 +64,11 @@ def matched(call: syntax.Call, word: Word) -> tuple[list[Given], Diagnostic | No
             close = did_you_mean(keyword.identifier.text, named)
             hint = f"did you mean `{close}=`?" if close else help_
             return [], Diagnostic(
-                "E0203", f"`{word.name}` does not take `{keyword.span.text}` here", keyword.span, help=hint
+                "E0203",
+                f"`{word.name}` does not take `{keyword.span.text}` here",
+                keyword.span,
+                help=hint,
+                fix=Fix(keyword.identifier.span, close) if close else None,
             )
         given.append(Given(slot, keyword.value))
     return given, _lacking(call, word, [slot.name for slot, _ in given])
@@ -73,7 +79,10 @@ def _lacking(call: syntax.Call, word: Word, given: Sequence[str]) -> Diagnostic 
     missing = [slot.name for slot in word.slots if slot.name not in given and not slot.optional]
     if missing:
         names = " and ".join(f"`{name}`" for name in missing)
-        return Diagnostic("E0203", f"`{word.name}` lacks {names}", call.span, help=help_)
+        end = Span(call.span.source, call.span.end - 1, call.span.end)
+        ranked = ", by=conf" if call.arguments or call.keywords else "by=conf"
+        fix = fixes.before(end, ranked) if missing == ["by"] and end.text == ")" else None
+        return Diagnostic("E0203", f"`{word.name}` lacks {names}", call.span, help=help_, fix=fix)
     if word.one_of and sum(name in given for name in word.one_of) != 1:
         named = {slot.name for slot in word.slots if slot.named}
         names = " or ".join(f"`{name}=`" if name in named else f"`{name}`" for name in word.one_of)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..diagnostics import Diagnostic
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix
 from ..language import syntax
 from ..language.limits import MOST_BRANCHES
 from ..language.walk import HEAD, expressions, statements, walk
 from ..language.words import NUMBERS, RANDOM_WORDS, Extent, Kind, Slot
 from .fitting import expect
 from .inference import Inference
-from .sizes import require_bounded, smallest_size
+from .sizes import at_least_one, require_bounded, smallest_size
 
 COUNT = Slot("count", frozenset({Kind.INT}), Extent.RUN)
 SCORE = Slot("by", NUMBERS, Extent.ROW)
@@ -34,7 +35,8 @@ def check(typing: Inference, policy: syntax.PolicyDefinition) -> None:
     lookahead = next((s for s in policy.statements if isinstance(s, syntax.Lookahead)), None)
     if branches and lookahead is not None:
         message = "a policy that branches cannot draft yet"
-        typing.wrong("E0324", message, lookahead, help="delete this line, or the branch")
+        fix = fixes.without_lines(lookahead.span)
+        typing.wrong("E0324", message, lookahead, help="delete this line, or the branch", fix=fix)
 
 
 def _block(typing: Inference, block: Sequence[syntax.Statement]) -> None:
@@ -47,7 +49,11 @@ def _block(typing: Inference, block: Sequence[syntax.Statement]) -> None:
             after = block[pick_at] if pick_at < len(block) else None
             if not isinstance(after, syntax.Pick):
                 help_ = "add a line below its block: `pick by mean(conf)`"
-                typing.wrong("E0216", "nothing says which candidate goes on", statement, help=help_)
+                end = fixes.line_below(block[pick_at - 1].span, "").span
+                indent = " " * (statement.span.column - 1)
+                fix = Fix(end, f"\n{indent}pick by mean(conf)")
+                message = "nothing says which candidate goes on"
+                typing.wrong("E0216", message, statement, help=help_, fix=fix)
         elif isinstance(statement, syntax.Pick):
             _pick(typing, statement, is_placed=at == pick_at)
             picked = True
@@ -75,7 +81,8 @@ def _count(typing: Inference, count: syntax.Expression) -> None:
     least = smallest_size(typing, count)
     if least is not None and least < 1:
         help_ = "write a number of 1 or more, or an int parameter with a range: `rows: int = 4 in 1..64`"
-        typing.wrong("E0218", "a step makes at least one candidate", count, help=help_)
+        message, fix = "a step makes at least one candidate", at_least_one(typing, count)
+        typing.wrong("E0218", message, count, help=help_, fix=fix)
 
 
 def _pick(typing: Inference, pick: syntax.Pick, *, is_placed: bool) -> None:

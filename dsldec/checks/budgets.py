@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .. import fixes
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import Body, bodies
@@ -56,7 +57,9 @@ def _without_budget(body: Body) -> list[Diagnostic]:
             name, help_ = "edit", "add `at most 1`"
         else:
             continue
-        wrong.append(Diagnostic("E0308", f"this {name} has no budget", statement.span, help=help_))
+        fix = fixes.after(statement.span, f" {help_.split('`')[1]}")
+        message = f"this {name} has no budget"
+        wrong.append(Diagnostic("E0308", message, statement.span, help=help_, fix=fix))
     return wrong
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from ..diagnostics import Fix
 from ..language import syntax
 from ..language.walk import children, walk
 from ..language.words import NUMBERS, SHAPES, WORDS, Extent, Kind, Polarity, Type, Word
@@ -37,7 +38,11 @@ def call_type(typing: Inference, call: syntax.Call) -> Type:
             typing.infer(value)
         if word is not None:
             return typing.wrong(
-                "E0203", f"`{word.name}` takes no arguments", call, help=f"write `{word.name}`"
+                "E0203",
+                f"`{word.name}` takes no arguments",
+                call,
+                help=f"write `{word.name}`",
+                fix=word.name,
             )
         return no_value(typing, call, call.function.text)
     fits = arguments(typing, call, word)
@@ -117,7 +122,9 @@ def _shift(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
 
 def _random(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
     if not types:
-        return typing.wrong("E0203", "`random()` lacks `x`", call, help="write `random`, or `random(pos)`")
+        return typing.wrong(
+            "E0203", "`random()` lacks `x`", call, help="write `random`, or `random(pos)`", fix="random"
+        )
     return Type(Kind.REAL, max(types[0].extent, Extent.ROW))
 
 
@@ -128,15 +135,31 @@ def _of(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
         message = f"`{name}` is a table by id, and `{text}` is an int"
         help_ = f"declare it with an index: `{name}: table by step = 0.9`"
         return typing.wrong(
-            "E0225", message, call.arguments[1], "it is looked up by an id such as `token`", help_
+            "E0225",
+            message,
+            call.arguments[1],
+            "it is looked up by an id such as `token`",
+            help_,
+            _declared(typing, call, Kind.STEP_TABLE),
         )
     if table.kind is Kind.STEP_TABLE and index.kind is Kind.TOKEN:
         message = f"`{name}` is a table by step, and `{text}` is an id"
         help_ = f"declare it without an index: `{name}: table = 0.9`"
         return typing.wrong(
-            "E0225", message, call.arguments[1], "it is looked up by an int such as `step`", help_
+            "E0225",
+            message,
+            call.arguments[1],
+            "it is looked up by an int such as `step`",
+            help_,
+            _declared(typing, call, Kind.TABLE),
         )
     return Type(Kind.REAL, Extent.POSITION if table.kind is Kind.TABLE else index.extent)
+
+
+def _declared(typing: Inference, call: syntax.Call, kind: Kind) -> Fix | None:
+    """The fix that gives the table of `of` another kind."""
+    table = typing.binding(call.arguments[0])
+    return Fix(table.kind.span, str(kind)) if isinstance(table, syntax.Parameter) else None
 
 
 # Words with a rule for the type that no other word has.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 
-from ..diagnostics import Diagnostic, did_you_mean
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix, did_you_mean
 from ..language import syntax
 from ..language.walk import walk
 from ..language.words import Extent, Kind, Type
@@ -65,19 +66,23 @@ def _named_in(
 def wrong_declaration(parameter: syntax.Parameter) -> Diagnostic | None:
     """The diagnostic (E0222) about choices that do not fit together."""
     known, seen = names(parameter), set[str]()
-    for choice in parameter.choices:
+    for at, choice in enumerate(parameter.choices):
         if choice.text in seen:
-            return Diagnostic(
-                "E0222", f"the choice `{choice.text}` stands here twice", choice.span, help="leave it once"
-            )
+            message = f"the choice `{choice.text}` stands here twice"
+            once = fixes.between(parameter.choices[at - 1].span, choice.span)
+            return Diagnostic("E0222", message, choice.span, help="leave it once", fix=once)
         seen.add(choice.text)
     if parameter.range is not None:
-        return Diagnostic("E0222", "a choice has no range", parameter.range.span, help="delete it")
+        kept = parameter.default or parameter.choices[-1]
+        fix = fixes.between(kept.span, parameter.range.span)
+        return Diagnostic("E0222", "a choice has no range", parameter.range.span, help="delete it", fix=fix)
     default = parameter.default
     if default is None:
         name, written = parameter.identifier.text, " | ".join(known)
         help_ = f"write `{name}: {written} = {known[0]}`"
-        return Diagnostic("E0222", f"the parameter `{name}` lacks its default", parameter.span, help=help_)
+        fix = fixes.after(parameter.choices[-1].span, f" = {known[0]}")
+        message = f"the parameter `{name}` lacks its default"
+        return Diagnostic("E0222", message, parameter.span, help=help_, fix=fix)
     if default.value in known:
         return None
     close = did_you_mean(str(default.value), known) or known[0]
@@ -86,6 +91,7 @@ def wrong_declaration(parameter: syntax.Parameter) -> Diagnostic | None:
         f"`{default.span.text}` is none of {listed(known)}",
         default.span,
         help=f"did you mean `{close}`?",
+        fix=Fix(default.span, close),
     )
 
 
@@ -115,7 +121,11 @@ def comparison_type(typing: Inference, comparison: syntax.Comparison) -> Type | 
     close = did_you_mean(other.span.text, known) or known[0]
     message = f"`{name}` is one of {listed(known)}, and is compared with one of these names"
     return typing.wrong(
-        "E0223", message, comparison, help=f"write `{name} == {close}` or `{name} != {close}`"
+        "E0223",
+        message,
+        comparison,
+        help=f"write `{name} == {close}` or `{name} != {close}`",
+        fix=f"{name} == {close}",
     )
 
 

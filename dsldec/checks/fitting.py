@@ -6,6 +6,7 @@ An unknown type fits everywhere, so that one mistake gives one diagnostic. Not h
 
 from __future__ import annotations
 
+from .. import fixes
 from ..language import syntax
 from ..language.words import CONDITIONS, IDS, NUMBERS, UNITS, Extent, Kind, Polarity, Slot, Type
 from . import choices, polarity
@@ -23,10 +24,13 @@ def expect(typing: Inference, expression: syntax.Expression, slot: Slot, why: st
     if given.kind not in slot.kinds:
         if Kind.MASK in slot.kinds and given.kind is Kind.BOOL:
             message = f"`{text}` is one bool for the row, not a mask"
-            return typing.wrong("E0204", message, expression, why, f"write `masked and {text}`")
+            masked = f"masked and {fixes.in_brackets(text)}"
+            return typing.wrong("E0204", message, expression, why, f"write `{masked}`", masked)
         wanted = WANTED.get(slot.kinds) or " or ".join(describe(kind) for kind in sorted(slot.kinds))
         message = f"`{text}` is {describe(given.kind)} where {wanted} is needed"
-        return typing.wrong("E0204", message, expression, why, _of_kind(typing, expression, slot, given))
+        help_ = _of_kind(typing, expression, slot, given)
+        fix = _as_int(expression, slot, given) if help_.startswith("write `") else None
+        return typing.wrong("E0204", message, expression, why, help_, fix)
     if given.extent > slot.extent:
         help_ = _narrower(expression, given) or ("" if slot.extent is Extent.ROW else _OF_THE_RUN)
         return typing.wrong("E0207", *_too_wide(text, given, slot.extent), expression, why, help_)
@@ -54,10 +58,19 @@ def _of_kind(typing: Inference, expression: syntax.Expression, slot: Slot, given
     if Kind.INT not in slot.kinds or given.kind not in NUMBERS:
         return ""
     if isinstance(expression, syntax.Number):
-        return f"write `{max(1, round(expression.value))}`"
+        return f"write `{_as_int(expression, slot, given)}`"
     if slot.extent is Extent.RUN and isinstance(typing.binding(expression), syntax.Parameter):
         return f"declare it as an int: `{text}: int = 4 in 1..64`"
-    return f"write `int({text})`"
+    return f"write `{_as_int(expression, slot, given)}`"
+
+
+def _as_int(expression: syntax.Expression, slot: Slot, given: Type) -> str | None:
+    """The text of a number as an int; None for another value, or where another kind is needed."""
+    if Kind.INT not in slot.kinds or given.kind not in NUMBERS:
+        return None
+    if isinstance(expression, syntax.Number):
+        return str(max(1, round(expression.value)))
+    return f"int({expression.span.text})"
 
 
 def called(network: str) -> str:
@@ -73,7 +86,8 @@ def _ranked(
         type_ = typing.types.get(branch, given)
         if type_.polarity is wrong:
             help_ = f"write `{polarity.flipped(branch)}`"
-            return typing.wrong("E0206", f"`{branch.span.text}` is {wrong}", branch, label, help_)
+            fix = polarity.flipped(branch)
+            return typing.wrong("E0206", f"`{branch.span.text}` is {wrong}", branch, label, help_, fix)
     return given
 
 
@@ -88,6 +102,7 @@ def expect_condition(typing: Inference, expression: syntax.Expression, why: str)
             expression,
             why,
             help_,
+            f"any({expression.span.text})",
         )
     return given if given.kind in (Kind.BOOL, Kind.UNKNOWN) else _no_condition(typing, expression, given)
 
@@ -118,14 +133,17 @@ def expect_value(typing: Inference, expression: syntax.Expression, wanted: Type,
                 expression,
                 why,
                 f"write `any({text})`",
+                f"any({text})",
             )
-        help_ = f"write `int({text})`" if wanted.kind is Kind.INT and given.kind in NUMBERS else ""
+        whole = f"int({text})" if wanted.kind is Kind.INT and given.kind in NUMBERS else None
+        help_ = f"write `{whole}`" if whole else ""
         return typing.wrong(
             "E0204",
             f"`{text}` is {describe(given.kind)} where {describe(wanted.kind)} is needed",
             expression,
             why,
             help_,
+            whole,
         )
     if given.extent > wanted.extent:
         help_ = "reduce it, as in `mean(x)`, or declare the state with `each`"
@@ -163,13 +181,18 @@ def condition(typing: Inference, expression: syntax.Expression) -> Type:
 
 def _no_condition(typing: Inference, expression: syntax.Expression, given: Type) -> Type:
     text = expression.span.text
-    help_ = f"compare it: `{text} > 0`" if given.kind in NUMBERS else ""
+    fix = f"{fixes.in_brackets(text)} > 0" if given.kind in NUMBERS else None
+    help_ = f"compare it: `{fix}`" if fix else ""
     if given.kind is Kind.CHOICE:
         help_ = f"compare it with one of its names: `{text} == NAME`"
     if given.kind is Kind.NETWORK:
         help_ = f"write `learned({text}, conf, entropy) > 0.5`"
     return typing.wrong(
-        "E0204", f"`{text}` is {describe(given.kind)} where a condition is needed", expression, help=help_
+        "E0204",
+        f"`{text}` is {describe(given.kind)} where a condition is needed",
+        expression,
+        help=help_,
+        fix=fix,
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from ..diagnostics import did_you_mean
+from .. import fixes
+from ..diagnostics import Fix, did_you_mean
 from ..language import syntax
 from ..language.walk import HEAD, statements
 from ..language.words import (
@@ -47,7 +48,7 @@ def check(typing: Inference, policy: syntax.PolicyDefinition) -> None:
             expect(typing, phase.visits, VISITS, "a bound on visits is an int")
         if phase.condition is not None:
             expect_condition(typing, phase.condition, "each row enters a phase or does not")
-        _require_no_head(typing, phase)
+        _require_no_head(typing, phase, policy)
     if policy.phases:
         _require_only_head(typing, policy)
 
@@ -95,17 +96,25 @@ def _once(typing: Inference, policy: syntax.PolicyDefinition) -> None:
     if not windows:
         first = syntax.Identifier((policy.statements or policy.phases)[0].span, "")
         message = "this policy does not say where a step may write"
-        typing.wrong("E0302", message, first, help="add a line before this one: `window blocks(32)`")
+        fix = fixes.line_above(first.span, "window blocks(32)")
+        help_ = "add a line before this one: `window blocks(32)`"
+        typing.wrong("E0302", message, first, help=help_, fix=fix)
     for again in windows[1:]:
-        typing.wrong("E0302", "a policy has one window", again, help="delete this line")
+        _deleted(typing, "a policy has one window", again)
     if windows and windows[0] is not policy.statements[0]:
         help_ = "move this line to the top of the policy"
-        typing.wrong("E0302", "the window comes first", windows[0], help=help_)
+        fix = fixes.moved_up(windows[0].span, policy.statements[0].span)
+        typing.wrong("E0302", "the window comes first", windows[0], help=help_, fix=fix)
     for kind, word in ((syntax.Noise, "noise"), (syntax.Draw, "draw"), (syntax.Lookahead, "lookahead")):
         for statement in tuple(s for s in policy.statements if type(s) is kind)[1:]:
-            typing.wrong("E0302", f"a policy has one `{word}`", statement, help="delete this line")
+            _deleted(typing, f"a policy has one `{word}`", statement)
     for constrain in constraints(policy)[1:]:
-        typing.wrong("E0302", "a policy has one `logits constrain`", constrain, help="delete this line")
+        _deleted(typing, "a policy has one `logits constrain`", constrain)
+
+
+def _deleted(typing: Inference, message: str, line: syntax.Node) -> None:
+    """Reports a line that must go."""
+    typing.wrong("E0302", message, line, help="delete this line", fix=fixes.without_lines(line.span))
 
 
 def _slides(typing: Inference, policy: syntax.PolicyDefinition) -> None:
@@ -114,14 +123,22 @@ def _slides(typing: Inference, policy: syntax.PolicyDefinition) -> None:
     if any(window.shape.span.text.startswith("sliding") for window in windows):
         message = "a sliding window moves on with its first mask, and cannot stay"
         for stay in (s for s in statements(policy) if isinstance(s, syntax.Stay)):
-            typing.wrong("E0302", message, stay, help="delete this line")
+            _deleted(typing, message, stay)
 
 
-def _require_no_head(typing: Inference, phase: syntax.Phase) -> None:
+def _require_no_head(typing: Inference, phase: syntax.Phase, policy: syntax.PolicyDefinition) -> None:
     for statement in phase.statements:
         if isinstance(statement, HEAD):
             message = f"`{statement.span.text.split()[0]}` applies to the whole policy"
-            typing.wrong("E0303", message, statement, help="move this line above the first phase")
+            fix = fixes.moved_up(statement.span, policy.phases[0].span)
+            fix = Fix(fix.span, _outdented(fix.text, statement, policy.phases[0]))
+            help_ = "move this line above the first phase"
+            typing.wrong("E0303", message, statement, help=help_, fix=fix)
+
+
+def _outdented(text: str, line: syntax.Node, phase: syntax.Phase) -> str:
+    """The text whose first line, once in a phase, has the indentation of the phases."""
+    return text[line.span.column - phase.span.column :]
 
 
 def _require_only_head(typing: Inference, policy: syntax.PolicyDefinition) -> None:
@@ -160,7 +177,9 @@ def _no_shape(
         if close
         else "write " + " or ".join(f"`{statement} {signature(w)}`" for w in shapes.values())
     )
-    typing.wrong("E0302", f"`{shape.span.text}` cannot stand after `{statement}`", shape, help=help_)
+    at = shape.function.span if isinstance(shape, syntax.Call) else shape.span
+    fix = Fix(at, close) if close else None
+    typing.wrong("E0302", f"`{shape.span.text}` cannot stand after `{statement}`", shape, help=help_, fix=fix)
 
 
 def _lookahead(typing: Inference, lookahead: syntax.Lookahead) -> None:
@@ -176,6 +195,7 @@ def _state(typing: Inference, state: syntax.StateDeclaration) -> None:
         known = ", ".join(f"`{kind}`" for kind in sorted(STATE_KINDS))
         close = did_you_mean(state.kind.text, STATE_KINDS)
         help_ = f"did you mean `{close}`?" if close else f"the kinds are {known}"
-        typing.wrong("E0208", f"`{state.kind.text}` is not a kind of state", state.kind, help=help_)
+        message, fix = f"`{state.kind.text}` is not a kind of state", str(close) if close else None
+        typing.wrong("E0208", message, state.kind, help=help_, fix=fix)
     why = f"`{state.identifier.text}` is of kind `{state.kind.text}`"
     expect_value(typing, state.start, of_state(state), why)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from ..diagnostics import Diagnostic
+from ..diagnostics import Diagnostic, Fix
 from ..language import syntax
 from ..language.words import Type
 from .resolved import UNKNOWN, Binding, Resolved
@@ -34,7 +34,20 @@ class Inference(ABC):
         """The parameter, state or let that an expression names."""
         return self.resolved.bindings.get(expression) if isinstance(expression, syntax.Name) else None
 
-    def wrong(self, code: str, message: str, node: syntax.Node, label: str = "", help: str = "") -> Type:
-        """Adds a diagnostic; the type of an expression with a mistake is unknown and fits everywhere."""
-        self.diagnostics.append(Diagnostic(code, message, node.span, label, help))
+    def wrong(
+        self,
+        code: str,
+        message: str,
+        node: syntax.Node,
+        label: str = "",
+        help: str = "",
+        fix: Fix | str | None = None,
+    ) -> Type:
+        """Adds a diagnostic; the type of an expression with a mistake is unknown and fits everywhere.
+
+        A `fix` that is a text is written in place of the node.
+        """
+        if isinstance(fix, str):
+            fix = Fix(node.span, fix)
+        self.diagnostics.append(Diagnostic(code, message, node.span, label, help, fix))
         return UNKNOWN

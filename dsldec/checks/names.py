@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from ..diagnostics import Diagnostic, did_you_mean
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, statements, walk
@@ -76,6 +77,23 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
         used |= {number for number in numbers if branches.draws(resolved.policy, number)}
         diagnostics = unused(resolved.policy, reader.lets, functions, used, reader.assigned)
     return replace(resolved, bindings=reader.bindings), diagnostics
+
+
+def _name_is_taken(name: syntax.Identifier, why: str) -> Diagnostic:
+    other = f"my_{name.text}"
+    help_, fix = f"take another name: `{other}`", Fix(name.span, other)
+    return Diagnostic("E0202", f"`{name.text}` is {why}", name.span, help=help_, fix=fix)
+
+
+def _state_of(identifier: syntax.Identifier) -> str:
+    """The declaration of a state that the policy sets and does not declare."""
+    return f"state {identifier.text}: int = 0 per block"
+
+
+def _declared(policy: syntax.PolicyDefinition, identifier: syntax.Identifier) -> Fix | None:
+    """The fix that declares a state below the window."""
+    window = next((s for s in policy.statements if isinstance(s, syntax.Window)), None)
+    return None if window is None else fixes.line_below(window.span, _state_of(identifier))
 
 
 class _StatementNames(ABC):
@@ -151,8 +169,7 @@ class _StatementNames(ABC):
         self._taken(identifier, why)
 
     def _taken(self, name: syntax.Identifier, why: str) -> None:
-        help_ = f"take another name: `my_{name.text}`"
-        self.diagnostics.append(Diagnostic("E0202", f"`{name.text}` is {why}", name.span, help=help_))
+        self.diagnostics.append(_name_is_taken(name, why))
 
     # --- parts of a policy
 
@@ -242,8 +259,8 @@ class _StatementNames(ABC):
 
     def _scope(self, state: syntax.StateDeclaration) -> None:
         if state.scope.text not in SCOPES and state.scope.text not in self.phases:
-            known = (*SCOPES, *self.phases)
-            self._unknown(state.scope, "neither `block`, `sequence` nor a phase", known, "per block")
+            what, known = "neither `block`, `sequence` nor a phase", (*SCOPES, *self.phases)
+            self._unknown(state.scope, what, known, "per block", Fix(state.scope.span, SCOPES[0]))
 
     def _target(self, identifier: syntax.Identifier) -> None:
         if identifier.text not in self.phases:
@@ -252,17 +269,17 @@ class _StatementNames(ABC):
     def _set(self, identifier: syntax.Identifier) -> None:
         self.assigned.add(identifier.text)
         if identifier.text not in self.states:
-            help_ = f"declare it above: `state {identifier.text}: int = 0 per block`"
-            self._unknown(identifier, "no state", self.states, help_)
+            help_ = f"declare it above: `{_state_of(identifier)}`"
+            self._unknown(identifier, "no state", self.states, help_, _declared(self.policy, identifier))
 
-    def _unknown(self, identifier: syntax.Identifier, what: str, known: Iterable[str], help_: str) -> None:
-        if identifier.text in self.misplaced:
-            return
-        close = self._close(identifier.text, known)
-        hint = f"did you mean `{close}`?" if close else help_
-        self.diagnostics.append(
-            Diagnostic("E0201", f"`{identifier.text}` is {what}", identifier.span, help=hint)
-        )
+    def _unknown(
+        self, name: syntax.Identifier, what: str, known: Iterable[str], help_: str, fix: Fix | None = None
+    ) -> None:
+        if name.text not in self.misplaced:
+            close = self._close(name.text, known)
+            hint = f"did you mean `{close}`?" if close else help_
+            fix = Fix(name.span, close) if close else fix
+            self.diagnostics.append(Diagnostic("E0201", f"`{name.text}` is {what}", name.span, "", hint, fix))
 
     def _close(self, name: str, known: Iterable[str]) -> str | None:
         """The closest known name; `None` after more diagnostics than are shown."""
@@ -322,30 +339,39 @@ class _NameResolver(_StatementNames):
         if (unreadable := self._unreadable(name)) is not None:
             self.diagnostics.append(unreadable)
             return
+        fix = None
         if name.text in self.kinds:
-            help_ = f"add a parameter to the policy: `{name.text}: {self.kinds[name.text]}`"
+            declared = f"{name.text}: {self.kinds[name.text]}"
+            help_ = f"add a parameter to the policy: `{declared}`"
+            last = self.policy.parameters[-1:]
+            fix = fixes.after(last[0].span, f", {declared}") if last else None
         else:
             help_ = "add it as a parameter, or give it a value on a line above: `NAME = ...`"
         known = [*scope] if name.text in ELSEWHERE or name.text in self.kinds else [*scope, *WORDS, *SHAPES]
         lower = name.text.lower()
         close = lower if lower in known else self._close(name.text, known) or ELSEWHERE.get(name.text)
         hint = f"did you mean `{close}`?" if close else help_
-        self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
+        fix = Fix(name.span, close) if close else fix
+        self.diagnostics.append(
+            Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint, fix=fix)
+        )
 
     def _unreadable(self, name: syntax.Identifier) -> Diagnostic | None:
         """The diagnostic for a name that has a value elsewhere in the policy."""
         value = self.elsewhere.get(name.text)
         if value is None:
             return None
+        fix = None
         if self.in_head:
             message = f"`{name.text}` cannot be read here: this line belongs to the whole policy"
             help_ = "use words, numbers and parameters"
             if isinstance(value, syntax.Let):
                 help_ = f"write its value: `{value.value.span.text}`"
+                fix = Fix(name.span, fixes.in_brackets(value.value.span.text))
         elif value.span.line < name.span.line:
             message = f"`{name.text}` has no value here: a name ends with its branch and its phase"
             help_ = "give it a value above them, or store it in a state"
         else:
             message = f"`{name.text}` has no value yet here"
             help_ = f"it gets one on line {value.span.line}: move that line above this one"
-        return Diagnostic("E0201", message, name.span, help=help_)
+        return Diagnostic("E0201", message, name.span, help=help_, fix=fix)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..diagnostics import Diagnostic
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix
 from ..language import syntax
 from ..language.walk import bodies, expressions, statements, walk
 from ..language.words import CONDITIONS, NUMBERS, WORDS, Extent, Kind
+from ..source import Span
 from .expression_ranges import ExpressionRanges, state_ranges
 from .resolved import Resolved
 
@@ -76,7 +78,18 @@ def _literal_conditions(resolved: Resolved) -> Iterator[Diagnostic]:
             what = "phase" if isinstance(statement, syntax.Phase) else "statement"
             help_ = "delete `when true`" if condition.value else f"delete the {what}, or write a condition"
             text = "true" if condition.value else "false"
-            yield Diagnostic("W0303", f"this condition is always {text}", condition.span, help=help_)
+            message, fix = f"this condition is always {text}", _without_condition(statement, condition)
+            yield Diagnostic("W0303", message, condition.span, help=help_, fix=fix)
+
+
+def _without_condition(statement: syntax.Statement | syntax.Phase, condition: syntax.Boolean) -> Fix | None:
+    """`when true` goes, and so does a statement under `when false`."""
+    if not condition.value:
+        return None if isinstance(statement, syntax.Phase) else fixes.without_lines(statement.span)
+    text = condition.span.source.text
+    start = text.rfind("when", statement.span.start, condition.span.start)
+    start -= len(text[:start]) - len(text[:start].rstrip(" \t"))
+    return Fix(Span(condition.span.source, start, condition.span.end), "")
 
 
 def _bounds(resolved: Resolved, ranges: ExpressionRanges) -> Iterator[Diagnostic]:
@@ -104,7 +117,8 @@ def _of_statement(
     if high <= 0:
         word = type(statement).__name__.lower()
         message = f"`at most {text}` is never above 0, so this `{word}` has no effect"
-        yield Diagnostic("W0304", message, most.count.span, help="write 1 or more, or delete the statement")
+        help_, fix = "write 1 or more, or delete the statement", fixes.without_lines(statement.span)
+        yield Diagnostic("W0304", message, most.count.span, help=help_, fix=fix)
         return
     least = getattr(statement, "at_least", None)
     if least is None or resolved.type_of(least.count).kind is not Kind.INT:
@@ -112,7 +126,8 @@ def _of_statement(
     if ranges.of(least.count).low > high:
         message = f"`at least {least.count.span.text}` is never reached: `at most {text}` comes after it"
         help_ = f"write `at least {text}`, or a larger number after `at most`"
-        yield Diagnostic("W0305", message, most.count.span, help=help_)
+        fix = Fix(least.count.span, text)
+        yield Diagnostic("W0305", message, most.count.span, help=help_, fix=fix)
 
 
 def _windows(resolved: Resolved, ranges: ExpressionRanges) -> Iterator[Diagnostic]:
@@ -125,7 +140,9 @@ def _windows(resolved: Resolved, ranges: ExpressionRanges) -> Iterator[Diagnosti
             continue
         if ranges.of(least).low > ranges.of(most).high:
             message = f"`min={least.span.text}` is above `max={most.span.text}`: every window has its `max` positions"
-            yield Diagnostic("W0306", message, least.span, help="write a `min` that is at most `max`")
+            fix = Fix(least.span, most.span.text)
+            help_ = "write a `min` that is at most `max`"
+            yield Diagnostic("W0306", message, least.span, help=help_, fix=fix)
 
 
 def _rests(resolved: Resolved) -> Iterator[Diagnostic]:
@@ -159,4 +176,5 @@ def _of_rest(outer: syntax.Expression, resolved: Resolved) -> Iterator[Diagnosti
                 f"if this is meant, write `{word}({x}, over=masked)`; else write `before = masked` "
                 f"above the first commit, and here `{word}({x}, over=before)`"
             )
-            yield Diagnostic("W0307", message, part.span, label, help_)
+            fix = fixes.before(Span(part.span.source, part.span.end - 1, part.span.end), ", over=masked")
+            yield Diagnostic("W0307", message, part.span, label, help_, fix)

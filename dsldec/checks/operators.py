@@ -102,7 +102,7 @@ def _lint_doubt(typing: Inference, expression: syntax.Arithmetic) -> None:
         and right.identifier == "conf"
     ):
         message = "`1 - conf` is 0 wherever conf is close to 1: float32 has no digits left for it"
-        typing.wrong("W0203", message, expression, help="write `doubt`")
+        typing.wrong("W0203", message, expression, help="write `doubt`", fix="doubt")
 
 
 def logic(typing: Inference, expression: syntax.Conjunction | syntax.Disjunction) -> Type:

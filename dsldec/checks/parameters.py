@@ -5,7 +5,8 @@ Also here: whether a value from the caller fits a parameter.
 
 from __future__ import annotations
 
-from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix, UsageError, did_you_mean
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, TABLES, WITHOUT_DEFAULT, Kind
@@ -35,7 +36,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     if kind.text == Kind.NETWORK:
         return _wrong_network(parameter)
     if kind.text in TABLES and parameter.range is not None:
-        return Diagnostic("E0208", "a table has no range", parameter.range.span, help="delete it")
+        return _no_range("a table has no range", parameter, parameter.range)
     if kind.text == Kind.PATTERN:
         return _wrong_pattern(parameter)
     if parameter.default is None:
@@ -49,9 +50,10 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         return None
     first, last = parameter.range.first.value, parameter.range.last.value
     if not first <= last:
-        return Diagnostic(
-            "E0208", "this range is empty", parameter.range.span, help="write the smaller end first"
-        )
+        spans = [parameter.range.first.span, parameter.range.last.span]
+        swapped = Fix(spans[0].to(spans[1]), f"{spans[1].text}..{spans[0].text}")
+        help_ = "write the smaller end first"
+        return Diagnostic("E0208", "this range is empty", parameter.range.span, help=help_, fix=swapped)
     if not first <= parameter.number <= last:
         message = f"the default `{parameter.default.span.text}` is outside `{parameter.range.span.text}`"
         return Diagnostic(
@@ -78,13 +80,21 @@ def _unknown_kind(kind: syntax.Identifier) -> Diagnostic:
     kinds = sorted(PARAMETER_KINDS - {Kind.CHOICE})
     close = _KIND_OF.get(kind.text.lower()) or did_you_mean(kind.text, kinds)
     help_ = f"did you mean `{close}`?" if close else "the kinds are " + ", ".join(f"`{one}`" for one in kinds)
-    return Diagnostic("E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=help_)
+    fix = Fix(kind.span, str(close)) if close else None
+    message = f"`{kind.text}` is not a kind of parameter"
+    return Diagnostic("E0208", message, kind.span, help=help_, fix=fix)
+
+
+def _no_range(message: str, parameter: syntax.Parameter, odd: syntax.Range) -> Diagnostic:
+    kept = parameter.default or parameter.kind
+    fix = fixes.between(kept.span, odd.span)
+    return Diagnostic("E0208", message, odd.span, help="delete it", fix=fix)
 
 
 def _wrong_pattern(parameter: syntax.Parameter) -> Diagnostic | None:
     """A pattern has a text as its default, or none, and no range."""
     if parameter.range is not None:
-        return Diagnostic("E0208", "a pattern has no range", parameter.range.span, help="delete it")
+        return _no_range("a pattern has no range", parameter, parameter.range)
     if isinstance(parameter.default, syntax.Literal):
         message, name = f"`{parameter.default.span.text}` is not a pattern", parameter.identifier.text
         help_ = f'write the pattern in quotes, `{name}: pattern = "[0-9]+"`, or leave it out'
@@ -115,7 +125,9 @@ def _no_default(parameter: syntax.Parameter) -> Diagnostic:
     may = " or ".join(f"`{one}`" for one in sorted(WITHOUT_DEFAULT))
     label = f"only a parameter of kind {may} may have none"
     help_ = f"write `{name}: {kind} = {value}`"
-    return Diagnostic("E0213", f"the parameter `{name}` lacks its default", parameter.span, label, help_)
+    fix = fixes.after(parameter.kind.span, f" = {value}")
+    message = f"the parameter `{name}` lacks its default"
+    return Diagnostic("E0213", message, parameter.span, label, help_, fix)
 
 
 _EXAMPLES = {Kind.PROB: "0.5", Kind.NATS: "0.5", Kind.REAL: "1.0", Kind.BOOL: "false", Kind.INT: "1"}
@@ -127,7 +139,8 @@ def _wrong_network(parameter: syntax.Parameter) -> Diagnostic | None:
     if odd is None:
         return None
     help_ = f"write `{parameter.identifier.text}: network`; the caller binds it to a file"
-    return Diagnostic("E0208", "a network has no default and no range", odd.span, help=help_)
+    fix = fixes.between(parameter.kind.span, parameter.span)
+    return Diagnostic("E0208", "a network has no default and no range", odd.span, help=help_, fix=fix)
 
 
 def unfit(kind: Kind, value: object) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..diagnostics import Diagnostic
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix
 from ..language import syntax
 from ..language.walk import bodies, walk
 from .entailment import entails_word, inline_lets, is_word
@@ -86,6 +87,7 @@ def _header(phase: syntax.Phase) -> list[Diagnostic]:
                 message,
                 phase.otherwise.span,
                 help="add `at most N visits` or `when COND`, or delete the `else`",
+                fix=fixes.between(phase.identifier.span, phase.otherwise.span),
             )
         ]
     return []
@@ -185,4 +187,5 @@ def _may_end_early(finish: syntax.Finish, resolved: Resolved) -> Diagnostic:
         condition += f" and ({finish.condition.span.text})"
     message = "a row may end here with masks left in its text"
     label = "only positions after the end of the text may stay masked"
-    return Diagnostic("E0306", message, finish.span, label, f"write `finish when {condition}`")
+    fix = Fix(finish.span, f"finish when {condition}")
+    return Diagnostic("E0306", message, finish.span, label, f"write `{fix.text}`", fix)

@@ -5,6 +5,7 @@ Sizes are the lengths of a window, the drafts of `lookahead`, `at_most=` of `thi
 
 from __future__ import annotations
 
+from ..diagnostics import Fix
 from ..language import syntax
 from ..language.words import WINDOWS, Extent, Kind, Slot
 from ..options import MOST_DRAFTS
@@ -31,6 +32,7 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
                 f"`{expression.span.text}` is larger than the step is compiled for",
                 expression,
                 help=f"at most {most}",
+                fix=str(most),
             )
         return
     if not isinstance(binding, syntax.Parameter):
@@ -49,10 +51,27 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
             f"`{name}` sizes the step, and has no upper bound",
             expression,
             help=help_,
+            fix=_with_range(binding, most),
         )
     elif binding.range.last.value > most:
         message = f"`{binding.identifier.text}` may be larger than the step is compiled for"
-        typing.wrong("E0211", message, expression, help=f"let its range end at {most} or before")
+        fix = Fix(binding.range.last.span, str(most))
+        typing.wrong("E0211", message, expression, help=f"let its range end at {most} or before", fix=fix)
+
+
+def _with_range(parameter: syntax.Parameter, most: int) -> Fix | None:
+    """The fix that gives a parameter a range from 1 on."""
+    if parameter.default is None:
+        return None
+    return Fix(parameter.default.span, f"{suggested(parameter)} in 1..{most}")
+
+
+def at_least_one(typing: Inference, size: syntax.Expression) -> Fix | None:
+    """The fix of a size that may be 0: the number, or the first one of the parameter's range, becomes 1."""
+    binding = typing.binding(size)
+    if isinstance(binding, syntax.Parameter):
+        return Fix(binding.range.first.span, "1") if binding.range is not None else None
+    return Fix(size.span, "1") if isinstance(size, syntax.Number) else None
 
 
 def require_positions(typing: Inference, shape: syntax.Expression) -> None:
@@ -71,7 +90,8 @@ def require_positions(typing: Inference, shape: syntax.Expression) -> None:
                 least = 0
             if least is not None and least < 1:
                 help_ = _help(typing, size)
-                typing.wrong("E0302", "a window must hold at least one position", size, help=help_)
+                message, fix = "a window must hold at least one position", at_least_one(typing, size)
+                typing.wrong("E0302", message, size, help=help_, fix=fix)
 
 
 def require_drafts(typing: Inference, drafts: syntax.Expression) -> None:
@@ -82,7 +102,8 @@ def require_drafts(typing: Inference, drafts: syntax.Expression) -> None:
     least = smallest_size(typing, drafts)
     if least is not None and least < 1:
         help_ = "write a number of 1 or more (1: no drafts), or an int parameter with a range: `drafts: int = 4 in 1..32`"
-        typing.wrong("E0302", "at least one draft is verified: the next step itself", drafts, help=help_)
+        message, fix = "at least one draft is verified: the next step itself", at_least_one(typing, drafts)
+        typing.wrong("E0302", message, drafts, help=help_, fix=fix)
 
 
 def smallest_size(typing: Inference, size: syntax.Expression) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
+from .. import fixes
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import HEAD, bodies
@@ -83,14 +84,21 @@ def _commit(typing: Inference, commit: syntax.Commit) -> None:
     for bound in (commit.at_least, commit.at_most):
         if bound is not None and bound.score is None:
             message = f"`{bound.span.text}` does not say which positions"
-            typing.wrong("E0203", message, bound, help=f"write `{bound.span.text} by conf`")
+            help_ = f"write `{bound.span.text} by conf`"
+            typing.wrong("E0203", message, bound, help=help_, fix=fixes.after(bound.span, " by conf"))
 
 
 def _edit(typing: Inference, edit: syntax.Edit) -> None:
     expect(typing, edit.mask, MASK, "`edit` takes the positions to write over")
     if edit.ids is None:
         help_ = f"write `edit {edit.mask.span.text} as token at most 1`"
-        typing.wrong("E0203", "this edit does not say what to write", edit, help=help_)
+        most = edit.at_most
+        fix = (
+            fixes.after(edit.span, " as token at most 1")
+            if most is None
+            else fixes.before(most.span, "as token ")
+        )
+        typing.wrong("E0203", "this edit does not say what to write", edit, help=help_, fix=fix)
     else:
         expect(typing, edit.ids, ID, "`as` takes the ids to write")
     _bound(typing, edit.at_most)

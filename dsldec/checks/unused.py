@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ..diagnostics import Diagnostic
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix
 from ..language import syntax
+from ..source import Span
 from .resolved import Binding
 
 
@@ -27,15 +29,40 @@ def unused(
         ("state", states),
         ("name", lets),
     )
-    wrong = [_unused(name, node.identifier) for name, nodes in lists for node in nodes if node not in used]
-    wrong += [_unused("function", function.identifier) for function in functions]
+    wrong = [
+        _unused(name, node.identifier, _deleted(policy, node))
+        for name, nodes in lists
+        for node in nodes
+        if node not in used
+    ]
+    wrong += [
+        _unused("function", function.identifier, fixes.without_lines(function.span)) for function in functions
+    ]
     never_set = (s for s in states if s in used and s.identifier.text not in assigned)
     return wrong + [_never_set(state.identifier) for state in never_set]
 
 
-def _unused(name: str, identifier: syntax.Identifier) -> Diagnostic:
+def _unused(name: str, identifier: syntax.Identifier, fix: Fix | None) -> Diagnostic:
     message = f"the {name} `{identifier.text}` is never used"
-    return Diagnostic("W0201", message, identifier.span, help="use it or delete it")
+    return Diagnostic("W0201", message, identifier.span, help="use it or delete it", fix=fix)
+
+
+def _deleted(policy: syntax.PolicyDefinition, node: Binding) -> Fix | None:
+    """The fix that deletes a declaration. A branch has other statements in it, and stays."""
+    if isinstance(node, syntax.Branch):
+        return None
+    if not isinstance(node, syntax.Parameter):
+        return fixes.without_lines(node.span)
+    at = policy.parameters.index(node)
+    if at:
+        return fixes.between(policy.parameters[at - 1].span, node.span)
+    if len(policy.parameters) > 1:
+        following = policy.parameters[1].span
+        return Fix(Span(node.span.source, node.span.start, following.start), "")
+    text = node.span.source.text
+    behind = text[node.span.end :].lstrip()
+    end = len(text) - len(behind) + 1 if behind.startswith(",") else node.span.end
+    return Fix(Span(node.span.source, node.span.start, end), "")
 
 
 def _never_set(state: syntax.Identifier) -> Diagnostic:

@@ -148,7 +148,7 @@ def _starts(analysis: Analysis, at: int) -> Iterator[_Item]:
         yield name, SuggestionKind.STATEMENT, inserted, form, of_statement(name), order
 
 
-# --- places with a meaning of their own -----------------------------------------------------------------------
+# --- places with another meaning than a value ---------------------------------------------------------------
 
 
 def _policy_header(analysis: Analysis, context: LineContext, at: int) -> Iterator[_Item] | None:
@@ -214,8 +214,8 @@ def _lookahead(analysis: Analysis, context: LineContext, at: int) -> Iterator[_I
     return iter([_clause("exact"), *_values(analysis, context, at)])
 
 
-_Place = Callable[[Analysis, LineContext, int], Iterator[_Item] | None]
-PLACES: dict[str, _Place] = {
+_PlaceItems = Callable[[Analysis, LineContext, int], Iterator[_Item] | None]
+PLACES: dict[str, _PlaceItems] = {
     "policy": _policy_header,
     "state": _state,
     "window": _shape,
@@ -230,7 +230,7 @@ PLACES: dict[str, _Place] = {
 }
 
 
-# --- inside a statement ---------------------------------------------------------------------------------------
+# --- inside a statement -------------------------------------------------------------------------------------
 
 
 def _in_a_statement(analysis: Analysis, context: LineContext, at: int) -> Iterator[_Item]:
@@ -299,7 +299,7 @@ def _names(analysis: Analysis, at: int, kinds: set[NameKind], order: int = 0) ->
 
 
 def _is_visible(analysis: Analysis, name: DeclaredName, at: int) -> bool:
-    """Whether a name can be used at a place. The line being written may be below the last one of its phase."""
+    """Whether a name can be used at a place. The line may be below the last one of its phase."""
     if name.within is None:
         return True
     first, last = name.within

@@ -1,4 +1,4 @@
-"""What is shown about the word at a place of a text?
+"""The text that an editor shows about the word at a place.
 
 Not here: the texts (`word_texts`, `name_texts`).
 """
@@ -35,7 +35,7 @@ class HoverText:
 
 
 def hover(text: str, offset: int) -> HoverText | None:
-    """What is known about the word at an offset; None where there is nothing to say."""
+    """Markdown about the word at an offset; None where there is nothing to say."""
     analysis = analysed(text)
     piece = analysis.piece_at(offset)
     if piece is None or piece.kind is not PieceKind.WORD:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .analysis import analysed
+from .analysis import diagnostics
 from .completion import completion
 from .hover import hover
 from .places import EditorText
@@ -20,7 +20,7 @@ def diagnostics_of(text: str) -> list[dict[str, Any]]:
     """
     editor = EditorText(text)
     objects = []
-    for found in analysed(editor.policy).diagnostics:
+    for found in diagnostics(editor.policy):
         start, end = (found.span.start, found.span.end) if found.span is not None else (0, 0)
         line, column = editor.place(start)
         fixes = [] if found.fix is None else [found.fix]

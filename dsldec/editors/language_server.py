@@ -1,4 +1,4 @@
-"""The language server: what an editor asks over standard input and output, and the answers.
+"""The language server: requests of an editor over standard input and output, and the answers.
 
 Every answer is about the newest version of a document. A mistake of the server itself becomes a log message
 of the editor, and the session goes on. Not here: the answers (`hover`, `completion` ...), their translation
@@ -22,9 +22,10 @@ from pygls.lsp.server import LanguageServer
 
 from ..diagnostics import Diagnostic
 from ..language.fmt import formatted
+from ..language.parse import SMALLEST
 from ..resources import version
 from ..source import Source
-from .analysis import analysed
+from .analysis import analysed, diagnostics
 from .completion import completion
 from .hover import hover
 from .inlays import inlays
@@ -41,7 +42,7 @@ QUICK, PAUSE = 0.05, 0.3  # seconds
 REQUEST_FAILED = -32803  # of the protocol: the request is right, and cannot be done
 
 Checker = Callable[[str], Sequence[Diagnostic]]
-_Answer = Callable[[ProtocolText, Any], Any]
+_AnswerOf = Callable[[ProtocolText, Any], Any]
 
 
 class PolicyServer(LanguageServer):
@@ -56,7 +57,7 @@ class PolicyServer(LanguageServer):
             "dsldec", version(), text_document_sync_kind=types.TextDocumentSyncKind.Full, max_workers=1
         )
         self.checkers: dict[str, Checker] = {
-            POLICY: lambda text: analysed(text).diagnostics,
+            POLICY: diagnostics,
             CASES: check_cases,
         }
         self.seconds: dict[str, float] = {}  # of the last check of each document
@@ -138,7 +139,7 @@ def made(check_cases: Checker) -> PolicyServer:
     """A server with all its answers."""
     server = PolicyServer(check_cases)
     _synchronise(server)
-    answers: dict[str, tuple[_Answer, Any]] = {
+    answers: dict[str, tuple[_AnswerOf, Any]] = {
         types.TEXT_DOCUMENT_HOVER: (_hover, None),
         types.TEXT_DOCUMENT_COMPLETION: (
             _completion,
@@ -172,6 +173,8 @@ def _synchronise(server: PolicyServer) -> None:
         types.TEXT_DOCUMENT_DID_CHANGE: server.changed,
         types.TEXT_DOCUMENT_DID_CLOSE: server.closed,
     }
+    # The parser reads its tables now, before the first document comes.
+    server.feature(types.INITIALIZED)(lambda params: analysed(SMALLEST))
     for method, work in changed.items():
 
         def handler(params: Any, work: Callable[[str], None] = work) -> None:
@@ -180,7 +183,7 @@ def _synchronise(server: PolicyServer) -> None:
         server.feature(method)(handler)
 
 
-def _answer(server: PolicyServer, method: str, answer: _Answer, options: Any) -> None:
+def _answer(server: PolicyServer, method: str, answer: _AnswerOf, options: Any) -> None:
     """Answer a request about an open policy; nothing for other documents, and after a mistake of ours."""
 
     def handler(params: Any) -> Any:
@@ -242,7 +245,7 @@ def _prepare_rename(document: ProtocolText, params: types.PrepareRenameParams) -
         return document.range(renamed_span(document.text, document.offset(params.position)))
 
 
-def _rename(server: PolicyServer) -> _Answer:
+def _rename(server: PolicyServer) -> _AnswerOf:
     def answer(document: ProtocolText, params: types.RenameParams) -> types.WorkspaceEdit:
         with _refusals():
             changes = rename(document.text, document.offset(params.position), params.new_name)
@@ -260,28 +263,26 @@ def _refusals() -> Iterator[None]:
         raise JsonRpcException(str(refused), REQUEST_FAILED) from None
 
 
-def _actions(server: PolicyServer) -> _Answer:
+def _actions(server: PolicyServer) -> _AnswerOf:
     def answer(document: ProtocolText, params: types.CodeActionParams) -> list[types.CodeAction]:
         wanted = params.context.only
         if wanted and not any(
             str(types.CodeActionKind.QuickFix.value).startswith(str(one)) for one in wanted
         ):
             return []
-        found = analysed(document.text).diagnostics
+        found = diagnostics(document.text)
         return document.actions(found, params.range, versioned=server.versioned)
 
     return answer
 
 
-def _formatting(server: PolicyServer) -> _Answer:
+def _formatting(server: PolicyServer) -> _AnswerOf:
     def answer(document: ProtocolText, params: types.DocumentFormattingParams) -> list[types.TextEdit] | None:
         after, wrong = formatted(Source(document.text, "this text"))
         if after is None:
             why = f"the text is not formatted: line {_line(wrong)}: {wrong[0].message}"
             server.window_show_message(types.ShowMessageParams(types.MessageType.Info, why))
             return None
-        if "\r\n" in document.text:
-            after = after.replace("\n", "\r\n")
         return [] if after == document.text else document.whole(after)
 
     return answer

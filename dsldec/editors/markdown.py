@@ -1,6 +1,6 @@
 """Text of a user inside Markdown: it stays text.
 
-Not here: what is said (`hover`, `completion`).
+Not here: the text around it (`hover`, `completion`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$^:@=])")
 
 
 def plain(text: str) -> str:
-    """A text without any markup of its own, on one line."""
+    """A text on one line, in which nothing counts as markup."""
     return _MARKUP.sub(r"\\\1", _shown(text))
 
 

@@ -20,7 +20,7 @@ GEN_LENGTH = 256  # tokens to generate, for the bound on forwards
 
 
 def of_name(analysis: Analysis, name: DeclaredName) -> str:
-    """The declaration, what is known of the values, and the line of the declaration."""
+    """The declaration, the facts of its values, and the line of the declaration."""
     parts = [block(declaration(name)), *_known(analysis, name)]
     uses = len(name.uses)
     times = "is never used" if not uses else "is used once" if uses == 1 else f"is used {uses} times"

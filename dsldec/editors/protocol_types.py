@@ -46,7 +46,7 @@ _UNUSED = frozenset({"W0201"})
 
 @dataclass(frozen=True, slots=True)
 class ProtocolText:
-    """A document of the editor. Its methods translate what is known about its text."""
+    """A document of the editor. Its methods translate results about its text."""
 
     uri: str
     version: int | None
@@ -121,7 +121,7 @@ class ProtocolText:
         last = self.position(len(self.text))
         return [types.TextEdit(types.Range(self.position(0), last), text)]
 
-    # --- what is shown
+    # --- texts to show
 
     def hover(self, found: HoverText) -> types.Hover:
         markdown = types.MarkupContent(types.MarkupKind.Markdown, found.markdown)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..diagnostics import Diagnostic, did_you_mean
+from ..diagnostics import Diagnostic, Fix, did_you_mean
+from ..source import Span
 from .lines import BEGINNERS, Line
 from .scan import PieceKind
 
@@ -74,6 +75,7 @@ class _Blocks:
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.mistakes: list[Diagnostic] = []
+        self.lines = lines
         self.columns = [0]
         self.before: Line | None = None
         self.wrong_column: int | None = None  # a wrongly indented block is one mistake, not one per line
@@ -83,8 +85,8 @@ class _Blocks:
             self._line(line)
         self._end()
 
-    def _say(self, line: Line, code: str, message: str, help: str) -> None:
-        self.mistakes.append(Diagnostic(code, message, line.span, help=help))
+    def _say(self, line: Line, code: str, message: str, help: str, fix: Fix | None = None) -> None:
+        self.mistakes.append(Diagnostic(code, message, line.span, help=help, fix=fix))
 
     def _line(self, line: Line) -> None:
         if self.is_over:
@@ -106,9 +108,9 @@ class _Blocks:
             line.sound, self.is_over = False, True
             return
         if line.column:
-            self._say(
-                line, "E0102", "a policy starts at the beginning of a line", "remove the blanks before it"
-            )
+            blanks = Span(line.source, line.start - len(line.indent), line.start)
+            message, help_ = "a policy starts at the beginning of a line", "remove the blanks before it"
+            self._say(line, "E0102", message, help_, Fix(blanks, ""))
         self.policy, self.columns = line, [line.column]
 
     def _headless(self, line: Line) -> None:
@@ -134,7 +136,8 @@ class _Blocks:
         if may_open and column > self.columns[-1]:
             self.columns.append(column)
         elif header.sound and header.head in _HEADERS and _opens(header) and not self._is_empty(header, line):
-            self._say(line, "E0102", "this line should be indented", "put two more spaces before it")
+            fix = self._indented(line, " " * (header.column + 2))
+            self._say(line, "E0102", "this line should be indented", "put two more spaces before it", fix)
             self.columns.append(column)  # so its neighbours get no diagnostic
         elif column > self.columns[-1]:
             self._further(line)
@@ -144,6 +147,20 @@ class _Blocks:
             self.wrong_column = None
         else:
             self._nowhere(line)
+
+    def _indented(self, line: Line, indent: str) -> Fix:
+        """The fix that gives a line and all directly below it with its column another indentation."""
+        text, at = line.source.text, self.lines.index(line)
+        alike = [line]
+        for one in self.lines[at + 1 :]:
+            if one.column < line.column or one.head == "policy":
+                break
+            alike.append(one)
+        start, made = line.start - len(line.indent), ""
+        for one, following in zip(alike, [*alike[1:], None], strict=True):
+            end = one.end if following is None else following.start - len(following.indent)
+            made += indent + one.indent[len(line.indent) :] + text[one.start : end]
+        return Fix(Span(line.source, start, alike[-1].end), made)
 
     def _is_empty(self, header: Line, line: Line) -> bool:
         """Whether the block of `header` is empty: `line` belongs to the surrounding block."""
@@ -167,7 +184,8 @@ class _Blocks:
                 if continues
                 else _AS_NEIGHBOURS
             )
-            self._say(line, "E0102", "this line is indented further than the one before it", help_)
+            fix = None if continues else self._indented(line, self.before.indent)
+            self._say(line, "E0102", "this line is indented further than the one before it", help_, fix)
         # Otherwise the line before ends too early, and gets the diagnostic.
         line.sound = line.sound and not continues and self.before.pieces[-1].text not in _UNFINISHED
         self.wrong_column = line.column
@@ -182,9 +200,12 @@ class _Blocks:
                 "E0102",
                 "this line should be indented",
                 "put two spaces before it: a policy is one block",
+                self._indented(line, " " * max(self.columns[1:2], default=2)),
             )
         else:
-            self._say(line, "E0102", "no line above has this indentation", _AS_NEIGHBOURS)
+            near = min(self.columns[1:], key=lambda column: abs(column - line.column))
+            fix = self._indented(line, " " * near)
+            self._say(line, "E0102", "no line above has this indentation", _AS_NEIGHBOURS, fix)
 
     # --- order
 

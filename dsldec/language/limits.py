@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ..diagnostics import Diagnostic
+from ..diagnostics import Diagnostic, Fix
 from ..source import Source, Span
 from .scan import Piece, PieceKind, pieces
 
@@ -104,4 +104,5 @@ def number(text: str) -> int | float | None:
 
 def number_too_large(span: Span) -> Diagnostic:
     limit = str(LARGEST_INT) if span.text.isdigit() else f"{LARGEST_REAL:g}"
-    return Diagnostic("E0107", "this number is too large", span, help=f"the largest is `{limit}`")
+    help_ = f"the largest is `{limit}`"
+    return Diagnostic("E0107", "this number is too large", span, help=help_, fix=Fix(span, limit))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..diagnostics import Diagnostic
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix
 from ..source import Source, Span
 from .scan import Piece, PieceKind
 from .words import STATEMENTS
@@ -37,6 +38,7 @@ _HINTS = {
     "\r": "end lines with a line feed",
     "\ufeff": "delete it",
 }
+_NO_TEXT = frozenset("\ufeff")  # deleted without a loss
 
 
 @dataclass(slots=True)
@@ -141,18 +143,28 @@ class _LineReader:
                     "this bracket closes nothing",
                     span,
                     help="remove it, or write `(` where it begins",
+                    fix=Fix(span, ""),
                 )
             )
 
     def _end_line(self) -> None:
         if self.open:
             span = Span(self.source, self.open[-1].start, self.open[-1].end)
-            self._wrong(
-                Diagnostic("E0101", "this bracket is never closed", span, help="write `)` where it ends")
-            )
+            message, help_ = "this bracket is never closed", "write `)` where it ends"
+            self._wrong(Diagnostic("E0101", message, span, help=help_, fix=self._closed()))
         if self.line is not None:
             self.lines.append(self.line)
         self.open, self.line = [], None
+
+    def _closed(self) -> Fix | None:
+        """The fix that closes the open brackets at the end of the line, before the `:` of a header."""
+        if self.line is None or any(one.text != "(" for one in self.open):
+            return None
+        last = self.line.pieces[-1]
+        span = Span(self.source, last.start, last.end)
+        is_header = last.text == ":" and self.line.head in ("policy", "phase", "branch")
+        closed = ")" * len(self.open)
+        return fixes.before(span, closed) if is_header else fixes.after(span, closed)
 
     def _wrong(self, mistake: Diagnostic) -> None:
         assert self.line is not None
@@ -174,13 +186,14 @@ def _never_closed(pieces: list[Piece]) -> set[int]:
 
 def _foreign(source: Source, piece: Piece) -> Diagnostic:
     span, text = Span(source, piece.start, piece.end), piece.text
+    fix = None
     shown = f"`{text[:40]}`" if text.isprintable() and not text.isspace() else f"U+{ord(text[0]):04X}"
     if text in _OPENING | _CLOSING:
         help_ = _in_place_of_a_list(source.text[: piece.start])
     elif text.endswith("=") and text[0] in "+-*/%":
         help_ = f"write `x = x {text[0]} ...`"
     elif text in _OURS:
-        help_ = f"write `{_OURS[text]}`"
+        help_, fix = f"write `{_OURS[text]}`", Fix(span, _OURS[text])
     elif text[0].isalnum():
         return Diagnostic(
             "E0101",
@@ -190,7 +203,8 @@ def _foreign(source: Source, piece: Piece) -> Diagnostic:
         )
     else:
         help_ = _HINTS.get(text, "")
-    return Diagnostic("E0101", f"{shown} is not part of the language", span, help=help_)
+        fix = Fix(span, "") if text in _NO_TEXT else None
+    return Diagnostic("E0101", f"{shown} is not part of the language", span, help=help_, fix=fix)
 
 
 def _in_place_of_a_list(before: str) -> str:
@@ -207,5 +221,9 @@ def _open_quote(source: Source, piece: Piece) -> Diagnostic:
     quote = '"""' if piece.text.startswith('"""') else '"'
     span = Span(source, piece.start, piece.start + len(quote))
     return Diagnostic(
-        "E0101", "this text in quotes is never closed", span, help=f"write `{quote}` where it ends"
+        "E0101",
+        "this text in quotes is never closed",
+        span,
+        help=f"write `{quote}` where it ends",
+        fix=fixes.after(Span(source, piece.start, piece.end), quote) if quote == '"' else None,
     )

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..diagnostics import Diagnostic, did_you_mean
+from .. import fixes
+from ..diagnostics import Diagnostic, Fix, did_you_mean
 from ..source import Span
 from .lines import BEGINNERS, Line
 from .scan import Piece, PieceKind
@@ -77,8 +78,17 @@ def _short(text: str) -> str:
     return line if len(line) <= LONGEST_SHOWN and line == text else line[: LONGEST_SHOWN - 3] + "..."
 
 
-def _wrong(stuck: Stuck, piece: Piece, message: str, help: str = "", label: str = "") -> Diagnostic:
-    return Diagnostic("E0101", message, stuck.span(piece), label, help)
+def _wrong(
+    stuck: Stuck,
+    piece: Piece,
+    message: str,
+    help: str = "",
+    label: str = "",
+    fix: Fix | str | None = None,
+) -> Diagnostic:
+    """The diagnostic of a piece. A `fix` that is a text is written in place of the piece."""
+    span = stuck.span(piece)
+    return Diagnostic("E0101", message, span, label, help, Fix(span, fix) if isinstance(fix, str) else fix)
 
 
 # --- the first word -----------------------------------------------------------------------------------------
@@ -102,6 +112,7 @@ def _word_as_name(stuck: Stuck) -> Diagnostic | None:
         head,
         f"`{head.text}` is a word of the language and cannot be a name",
         f"write another name: `my_{head.text} = ...`",
+        fix=f"my_{head.text}",
     )
 
 
@@ -113,12 +124,17 @@ def _not_a_statement(stuck: Stuck) -> Diagnostic | None:
         return _wrong(stuck, head, "`else` stands without `if`", "write `x = A if CONDITION else B`")
     message = f"`{_short(head.text)}` is not a statement"
     if head.text in _ELSEWHERE:
-        return _wrong(stuck, head, message, _ELSEWHERE[head.text])
+        is_word_too_many = head.text in _TOO_MANY and len(stuck.line.pieces) > 1
+        fix: Fix | str | None = None
+        if is_word_too_many:
+            fix = Fix(Span(stuck.line.source, head.start, stuck.line.pieces[1].start), "")
+        return _wrong(stuck, head, message, _ELSEWHERE[head.text], fix=fix)
     for before, words in SHAPES.items():
         if head.text in words:
             slots = ", ".join(slot.name for slot in words[head.text].slots if not slot.optional)
             whole = f"{head.text}({slots})" if slots else head.text
-            return _wrong(stuck, head, message, f"write it after `{before}`: `{before} {whole}`")
+            help_, fix = f"write it after `{before}`: `{before} {whole}`", f"{before} {head.text}"
+            return _wrong(stuck, head, message, help_, fix=fix)
     close = did_you_mean(head.text, BEGINNERS)
     statements = ", ".join(f"`{word}`" for word in sorted(STATEMENTS))
     return _wrong(
@@ -128,6 +144,7 @@ def _not_a_statement(stuck: Stuck) -> Diagnostic | None:
         f"did you mean `{close}`?"
         if close
         else f"a line starts with {statements}, or gives a value a name: `sure = conf > 0.9`",
+        fix=close,
     )
 
 
@@ -153,6 +170,8 @@ _ELSEWHERE = {
     "select": "write `pick by mean(conf)`",
     "best": "write `pick by mean(conf)`",
 }
+
+_TOO_MANY = frozenset({"let", "var", "const"})  # words that other languages write before a name
 
 
 # --- headers ------------------------------------------------------------------------------------------------
@@ -180,6 +199,7 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
             kind,
             f"a `:` is missing before `{_short(kind.text)}`",
             f"write `{_short(name)}: {_short(kind.text)}`",
+            fix=fixes.after(stuck.span(before), ":"),
         )
     if stuck.accepts == {"COLON"}:
         return _wrong(
@@ -187,6 +207,7 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
             before,
             f"the parameter `{_short(name)}` lacks its kind",
             f"write `{_short(name)}: real = 1`",
+            fix=fixes.after(stuck.span(before), ": real = 1"),
         )
     if "EQUAL" in stuck.accepts:
         value, colon = pieces[stuck.at], max(at for at in range(stuck.at) if pieces[at].text == ":")
@@ -196,6 +217,7 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
             value,
             f"a `=` is missing before `{_short(value.text)}`",
             f"write `{_short(name)}: {_short(kind_of)} = {_short(value.text)}`",
+            fix=fixes.before(stuck.span(value), "= "),
         )
     return None
 
@@ -208,7 +230,8 @@ def _header_end(stuck: Stuck) -> Diagnostic | None:
     if here is None and "COLON" in stuck.accepts:
         whole = stuck.line.part(stuck.line.start, stuck.line.end).text
         help_ = f"write `{whole}:`" if whole == _short(whole) else "write `:` at its end"
-        return _wrong(stuck, pieces[-1], "this header lacks its `:`", help_, "after this")
+        fix = fixes.after(stuck.span(pieces[-1]), ":")
+        return _wrong(stuck, pieces[-1], "this header lacks its `:`", help_, "after this", fix)
     if here is not None and stuck.text(-1) == ":" and stuck.depth == 0:
         return _wrong(
             stuck,
@@ -239,9 +262,9 @@ def _equal(stuck: Stuck) -> Diagnostic | None:
     if here is None or stuck.at == 0:
         return None
     if here.text == "=" and stuck.accepts & _OPERATORS:
-        return _wrong(stuck, here, "`=` assigns a value and does not compare", "write `==`")
+        return _wrong(stuck, here, "`=` assigns a value and does not compare", "write `==`", fix="==")
     if here.text == "==" and "EQUAL" in stuck.accepts | _let_accepts(stuck):
-        return _wrong(stuck, here, "`==` compares and does not assign a value", "write `=`")
+        return _wrong(stuck, here, "`==` compares and does not assign a value", "write `=`", fix="=")
     return None
 
 
@@ -297,7 +320,7 @@ def _misspelt(stuck: Stuck) -> Diagnostic | None:
         here.text, [word for word in KEYWORDS | _SMALL_WORDS if word.upper() in stuck.accepts]
     )
     return (
-        _wrong(stuck, here, f"`{_short(here.text)}` cannot stand here", f"did you mean `{close}`?")
+        _wrong(stuck, here, f"`{_short(here.text)}` cannot stand here", f"did you mean `{close}`?", fix=close)
         if close
         else None
     )
@@ -335,6 +358,7 @@ def _missing_comma(stuck: Stuck) -> Diagnostic | None:
         or here.text in KEYWORDS - {"true", "false", "not"}
     ):
         return None
+    before = stuck.piece(-1)
     label = "or an operator" if stuck.accepts & _OPERATORS else ""
     return _wrong(
         stuck,
@@ -342,6 +366,7 @@ def _missing_comma(stuck: Stuck) -> Diagnostic | None:
         f"a comma is missing before `{_short(here.text)}`",
         f"write `, {_short(here.text)}`",
         label,
+        fixes.after(stuck.span(before), ",") if before is not None else None,
     )
 
 
@@ -350,7 +375,11 @@ def _bar(stuck: Stuck) -> Diagnostic | None:
     if here is None or here.text != "|" or stuck.line.head == "policy":
         return None
     return _wrong(
-        stuck, here, "`|` stands between the choices of a parameter, and nowhere else", "write `or`"
+        stuck,
+        here,
+        "`|` stands between the choices of a parameter, and nowhere else",
+        "write `or`",
+        fix="or",
     )
 
 
@@ -365,7 +394,10 @@ def _out_of_place(stuck: Stuck) -> Diagnostic:
     here = stuck.piece()
     assert here is not None
     if here.kind is PieceKind.QUOTED:
-        return _wrong(stuck, here, "a text in quotes cannot stand here", _without_quotes(stuck, here))
+        inside = here.text.strip('"')
+        fix = inside if inside.isidentifier() and stuck.text(-2) not in ("constrain", "learned") else None
+        help_ = _without_quotes(stuck, here)
+        return _wrong(stuck, here, "a text in quotes cannot stand here", help_, fix=fix)
     return _wrong(
         stuck,
         here,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from ..diagnostics import Diagnostic, in_order
+from ..diagnostics import Diagnostic, Fix, in_order
 from ..source import Source, Span
 from . import syntax
 from .grammar import Stopped, read
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .grammar import Token, Tree
 
 BYTE_ORDER_MARK = "\ufeff"
+SMALLEST = "policy mine():\n  window blocks(32)\n  commit top(masked, 1, by=conf)\n"
 
 
 def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
@@ -111,7 +112,8 @@ def _by_their_names(source: Source, pieces: Sequence[Piece], mistakes: list[Diag
 
 def _empty(source: Source) -> Diagnostic:
     message = "this text contains no policy" if source.text.strip() else "this text is empty"
-    return Diagnostic("E0103", message, Span(source, 0, 0), help="start with `policy NAME():`")
+    span = Span(source, 0, 0)
+    return Diagnostic("E0103", message, span, help="start with `policy NAME():`", fix=Fix(span, SMALLEST))
 
 
 def _built(
