@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -83,3 +84,19 @@ def test_a_line_is_indented_after_a_colon(name):
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_extension_is_javascript():
     subprocess.run(["node", "--check", FOLDER / "extension.js"], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (FOLDER / "node_modules" / ".bin" / "vsce").exists(), reason="needs `npm ci` in editors/vscode"
+)
+def test_the_extension_can_be_packed(tmp_path):
+    file = tmp_path / "dsldec.vsix"
+    subprocess.run(
+        ["npm", "run", "package", "--", "--out", file], cwd=FOLDER, check=True, capture_output=True
+    )
+    with zipfile.ZipFile(file) as packed:
+        names = {name.removeprefix("extension/") for name in packed.namelist()}
+    assert {"package.json", "extension.js", "LICENSE.txt", "syntaxes/dsldec.tmLanguage.json"} <= names
+    assert "node_modules/vscode-languageclient/lib/node/main.js" in names  # without it, nothing starts
+    assert not any(name.startswith("node_modules/vscode-textmate/") for name in names)
