@@ -34,7 +34,9 @@ class ExplainedPolicy:
         """A policy that is bound to the values of a run. If a request constrains the text, this is
         `policy.constrained()`.
         """
-        return cls(policy.checked, watched(policy.checked, policy.parameters), policy.parameters)
+        return _OF.get_or_make(
+            policy, lambda: cls(policy.checked, watched(policy.checked, policy.parameters), policy.parameters)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As text: the copies of a run in another process share one policy."""
@@ -46,6 +48,8 @@ class ExplainedPolicy:
         return self.checked.resolved.policy.span.source
 
 
+# The batches of a run share one.
+_OF: LRUCache[Policy, ExplainedPolicy] = LRUCache(8)
 _REBUILT: LRUCache[tuple[object, ...], ExplainedPolicy] = LRUCache(8)
 
 

@@ -30,7 +30,7 @@ MOST_BYTES = 256 * 1024**2  # of the columns of a line
 MOST_PACKED = 48 * 1024**2  # of the columns in base64: a line has at most 64 MiB
 MOST_RECORDS = 2**16
 MOST_CANDIDATES = 64
-LARGEST_SCORE = 3.4e38
+INFINITE = ("inf", "-inf")  # scores that JSON cannot write as numbers
 ID = "i"  # the format of the id of a candidate
 ID_SIZE = array(ID).itemsize
 
@@ -74,7 +74,7 @@ def _choices(records: Mapping[int, StepRecord]) -> dict[str, Any]:
             if record.refused or record.dropped
         ],
         "scores": [
-            [number, [_finite(one) for one in record.scores]]
+            [number, [_score_in_line(one) for one in record.scores]]
             for number, record in records.items()
             if record.scores
         ],
@@ -83,9 +83,9 @@ def _choices(records: Mapping[int, StepRecord]) -> dict[str, Any]:
     return {name: entries for name, entries in fields.items() if entries}
 
 
-def _finite(score: float) -> float | None:
+def _score_in_line(score: float) -> float | str | None:
     """A score as JSON has it; `None` stands for no score."""
-    return None if math.isnan(score) else min(max(score, -LARGEST_SCORE), LARGEST_SCORE)
+    return None if math.isnan(score) else score if math.isfinite(score) else str(score)
 
 
 def _packed(records: Iterable[StepRecord], most: int) -> str:
@@ -275,7 +275,8 @@ def _scores(field: Mapping[str, Any], windows: StepWindows) -> dict[int, tuple[f
 
 
 def _is_score(value: Any) -> bool:
-    return value is None or is_int(value) or (isinstance(value, float) and math.isfinite(value))
+    is_number = is_int(value) or (isinstance(value, float) and math.isfinite(value))
+    return value is None or is_number or (isinstance(value, str) and value in INFINITE)
 
 
 def _recomputed(field: Mapping[str, Any], windows: StepWindows) -> frozenset[int]:

@@ -90,6 +90,8 @@ class ReferenceValues(StepModule):
             for index, operation in enumerate(self.program.operations):
                 if operation.name in OF_THE_VOCABULARY:
                     values.append(fast[index].expand(inputs.canvas.shape)[number].tolist())
+                elif operation.name == "log_probabilities":
+                    values.append(fast[index][number].tolist())
                 else:
                     values.append(run_operation(self.program, row, index, values))
         return [
