@@ -77,7 +77,7 @@
     if (given) controls.give(given);
     given = null;
     at("seed-label").hidden = !found.draws;
-    at("facts").textContent = `${found.name}: at most ${found.forwards} forwards, at least ${found.floor} positions a step.`;
+    at("facts").textContent = `${found.name}: at most ${found.forwards} forwards; least positions a step: ${found.floor}.`;
     decodeSoon(0);
   }
 
@@ -169,7 +169,10 @@
 
   function showTrace(page) {
     if (view) view.update(page);
-    else view = dsldecTraceView.mount(at("trace"), page, { heading: 3 });
+    else {
+      view = dsldecTraceView.mount(at("trace"), page, { heading: 3 });
+      view.go(page.runs[0].steps.length); // it stays after the last step when a slider moves
+    }
   }
 
   // --- held-out prompts
