@@ -108,15 +108,12 @@ def test_write_a_policy_see_its_error_mend_it_and_watch_it_decode(
     assert page.locator(".mistake").count() == 0
     assert "#### 14" in page.locator("#answer").inner_text()
     assert page.locator("#trace").get_by_text("Steps of mine").count() == 1
-    figures_are_whole(page)
     screenshot(page, "decoded", full_page=True)
 
 
 def test_a_slider_decodes_again(playground: Running, page: Any) -> None:
     opened(page, playground.address)
     before = page.locator("#status").inner_text()
-    figures_are_whole(page)
-    figures = page.locator("[data-figure=forwards]").inner_text()
     slider = page.get_by_role("slider", name="confidence", exact=True)
     slider.focus()
     for _ in range(40):
@@ -124,12 +121,21 @@ def test_a_slider_decodes_again(playground: Running, page: Any) -> None:
     assert slider.input_value() == "0.5"
     assert page.get_by_label("confidence, as a number").input_value() == "0.5"
     status_is(page, f"^Decoded(?!{re.escape(before.removeprefix('Decoded'))})")
-    page.wait_for_selector("#before-title:not([hidden])")
+    page.get_by_label("confidence, as a number").fill("3")
+    status_is(page, "`confidence` is of kind `prob`")
+
+
+@pytest.mark.slow
+def test_figures_of_held_out_prompts_beside_those_of_the_last_change(playground: Running, page: Any) -> None:
+    opened(page, playground.address)
+    figures_are_whole(page)
+    figures = page.locator("[data-figure=forwards]").inner_text()
+    assert page.locator("#before-title").is_hidden()
+    page.get_by_label("confidence, as a number").fill("0.5")
+    expect(page.locator("#before-title")).to_be_visible()
     figures_are_whole(page)
     assert page.locator("[data-before=forwards]").inner_text() == figures
     assert float(page.locator("[data-figure=forwards]").inner_text()) < float(figures)
-    page.get_by_label("confidence, as a number").fill("3")
-    status_is(page, "`confidence` is of kind `prob`")
 
 
 def test_a_link_brings_text_and_settings_to_another_page(playground: Running, new_page: Callable[..., Any]) -> None:
@@ -175,6 +181,7 @@ def test_a_long_policy_makes_no_link(playground: Running, page: Any) -> None:
     assert page.evaluate("dsldecShare.fragmentOf({text: Array.from({length: 900}, () => crypto.randomUUID()).join('')})") is None
 
 
+@pytest.mark.slow
 def test_a_dead_server_leaves_the_text(new_page: Callable[..., Any]) -> None:
     running = start()
     page = opened(new_page(), running.address)
@@ -195,16 +202,20 @@ def test_a_dead_server_leaves_the_text(new_page: Callable[..., Any]) -> None:
     again.end()
 
 
+@pytest.mark.slow
 def test_two_pages_decode_side_by_side(playground: Running, new_page: Callable[..., Any]) -> None:
     pages = [opened(new_page(), playground.address) for _ in range(2)]
-    slow = "policy slow():\nwindow all\ncommit top(masked, 1, by=conf)"
+    slow = "policy slow():\n  window all\n  commit top(masked, 1, by=conf)\n"
     for page in pages:
-        write(page, slow)
-        page.locator("#gen-length").fill("128")
+        page.get_by_role("button", name="Open a link").click()
+        state = {"text": slow, "gen_length": 64}
+        page.locator("#link").fill(page.evaluate("state => dsldecShare.fragmentOf(state)", state))
+        page.locator("#link").press("Enter")
     for page in pages:
-        status_is(page, "in 1?[0-9]+ forwards [(]at most 128[)]")
+        status_is(page, "in [0-9]+ forwards [(]at most 64[)]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_page_has_no_sideways_scrolling(
     playground: Running, new_page: Callable[..., Any], scheme: str, screenshot: Callable[..., Path]
@@ -226,6 +237,7 @@ def test_every_control_has_a_name_and_keys_reach_it(playground: Running, page: A
     assert page.evaluate("document.activeElement.closest('#editor')") is None
 
 
+@pytest.mark.slow
 def test_completion_hover_and_format(playground: Running, page: Any) -> None:
     opened(page, playground.address)
     write(page, "policy mine():\nwindow all\ncommit   top(masked,1,by=conf)")
@@ -239,11 +251,12 @@ def test_completion_hover_and_format(playground: Running, page: Any) -> None:
     page.locator(".cm-tooltip-autocomplete").get_by_text("finish").first.wait_for()
 
 
+@pytest.mark.slow
 def test_a_shipped_policy_with_a_network_gets_a_sentence(playground: Running, page: Any) -> None:
     opened(page, playground.address)
     page.get_by_label("Start from").select_option("learn2pd")
     status_is(page, "the playground reads no files")
     page.get_by_label("Start from").select_option("dream")
     decoded(page)
-    page.get_by_label("alg").select_option("topk_margin")
+    page.get_by_label("alg", exact=True).select_option("topk_margin")
     decoded(page)

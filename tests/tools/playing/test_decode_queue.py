@@ -62,7 +62,7 @@ def test_a_newer_request_replaces_the_older_ones_of_its_page(queue: DecodeQueue)
     results: dict[str, dict[str, Any]] = {}
 
     def ask(name: str, tab: str) -> None:
-        results[name] = queue.decoded(DecodeRequest(tab, SLOW, PROMPT, gen_length=96))
+        results[name] = queue.decoded(DecodeRequest(tab, SLOW, PROMPT, gen_length=64))
 
     threads = []
     for name, tab in (("first", "a"), ("second", "a"), ("third", "a"), ("other", "b")):
@@ -91,6 +91,7 @@ def test_the_state_says_which_page_is_decoded(queue: DecodeQueue, monkeypatch: p
     wait_until(lambda: queue.state("a")["decoding"] == "")
 
 
+@pytest.mark.slow
 def test_held_out_prompts_are_counted_and_cancelled(queue: DecodeQueue) -> None:
     request = DecodeRequest("a", TEXT, PROMPT)
     queue.decoded(request)
@@ -110,6 +111,18 @@ def test_held_out_prompts_are_counted_and_cancelled(queue: DecodeQueue) -> None:
     queue.decoded(DecodeRequest("a", SLOW, PROMPT, gen_length=1))
     wait_until(lambda: queue.state("a")["held_out"])
     assert queue.state("a")["held_out"]["answered"] < 20  # of the new policy
+
+
+def test_a_page_that_asks_for_no_figures_costs_nothing(
+    queue: DecodeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_queue, "SECONDS_OF_INTEREST", 0.1)
+    queue.decoded(DecodeRequest("a", TEXT, PROMPT))
+    wait_until(lambda: queue.state("a")["held_out"])
+    time.sleep(0.4)
+    answered = queue._runs["a"].figures()["answered"]
+    time.sleep(0.3)
+    assert queue._runs["a"].figures()["answered"] == answered < 20
 
 
 def test_a_run_that_is_interrupted_keeps_its_answers(embedded: Denoiser) -> None:
