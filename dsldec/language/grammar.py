@@ -8,6 +8,7 @@ are built anew: a parser from either reads equally. Not here: writing the file (
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from lark import Tree as Tree
 
 
+# The parser counts brackets and indentation in fields of its own, so threads take turns.
+_READING = threading.Lock()
+
+
 class Stopped(NamedTuple):
     """The place where lark stopped, and the names of the terminals that it accepts there."""
 
@@ -28,8 +33,12 @@ class Stopped(NamedTuple):
 
 
 def read(text: str) -> Tree[Any] | Stopped:
-    """The tree of a text, or where reading stopped."""
-    parser = _parser()
+    """The tree of a text, or where reading stopped. Threads may read at the same time."""
+    with _READING:
+        return _read(_parser(), text)
+
+
+def _read(parser: lark.Lark, text: str) -> Tree[Any] | Stopped:
     import lark
 
     try:

@@ -1,13 +1,14 @@
 """One thread decodes: the newest request of each page, and then the held-out prompts of its policy.
 
 A newer request of a page takes the place of its older one, also while that runs. Held-out prompts wait while
-a request waits. Not here: a decode (`watched_decode`), the figures (`held_out_run`).
+a request waits, and while their page asks for no figures, since it is closed or hidden. Not here: a decode (`watched_decode`), the figures (`held_out_run`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -18,6 +19,8 @@ from .play_requests import DecodeRequest
 from .watched_decode import PolicyTexts, Superseded, WatchedDecode
 
 MOST_TABS = 16
+SECONDS_TO_END = 5.0
+SECONDS_OF_INTEREST = 2.0  # without a question about the figures
 REPLACED: dict[str, Any] = {"status": "replaced"}
 
 log = logging.getLogger("dsldec")
@@ -45,13 +48,18 @@ class DecodeQueue:
         self._newest: OrderedDict[str, DecodeJob] = OrderedDict()
         self._waiting: OrderedDict[str, DecodeJob] = OrderedDict()
         self._runs: OrderedDict[str, HeldOutRun] = OrderedDict()
+        self._asked: dict[str, float] = {}  # by tab: the time of the last question about its figures
         self._at_work = ""  # the tab of the running decode
-        threading.Thread(target=self._work, name="dsldec-play", daemon=True).start()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="dsldec-play", daemon=True)
+        self._thread.start()
 
     def decoded(self, request: DecodeRequest) -> dict[str, Any]:
         """The result of a request. Waits for it; returns earlier if a newer request replaces it."""
         job, tab = DecodeJob(request), request.tab
         with self._changed:
+            if self._closed:
+                return REPLACED
             if (older := self._waiting.pop(tab, None)) is not None:
                 older.end(REPLACED)
             self._newest[tab] = self._waiting[tab] = job
@@ -63,9 +71,19 @@ class DecodeQueue:
         job.ended.wait()
         return job.result
 
+    def close(self) -> None:
+        """Ends the thread after the step that it makes: a thread inside torch would abort the process."""
+        with self._changed:
+            self._closed = True
+            for tab in [*self._newest]:
+                self._forget(tab)
+            self._changed.notify_all()
+        self._thread.join(SECONDS_TO_END)
+
     def _forget(self, tab: str) -> None:
         del self._newest[tab]
         self._runs.pop(tab, None)
+        self._asked.pop(tab, None)
         if (job := self._waiting.pop(tab, None)) is not None:
             job.end(REPLACED)
 
@@ -73,14 +91,19 @@ class DecodeQueue:
         """Which page is decoded for (`this`, `other` or an empty text), and the figures of this page."""
         with self._changed:
             at_work, run = self._at_work, self._runs.get(tab)
+            if run is not None:
+                self._asked[tab] = time.monotonic()
+                self._changed.notify_all()
         working = "" if not at_work else "this" if at_work == tab else "other"
         return {"decoding": working, "held_out": None if run is None else run.figures()}
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and self._unfinished() is None:
+                while not (self._closed or self._waiting or self._unfinished() is not None):
                     self._changed.wait()
+                if self._closed:
+                    return
                 if not self._waiting:
                     job, unfinished = None, self._unfinished()
                 else:
@@ -92,15 +115,23 @@ class DecodeQueue:
                 self._advance(*unfinished)
 
     def _unfinished(self) -> tuple[str, HeldOutRun] | None:
-        return next(((tab, run) for tab, run in self._runs.items() if not run.ended), None)
+        return next(
+            ((tab, run) for tab, run in self._runs.items() if not run.ended and self._is_asked_for(tab)), None
+        )
+
+    def _is_asked_for(self, tab: str) -> bool:
+        return time.monotonic() - self._asked.get(tab, -SECONDS_OF_INTEREST) < SECONDS_OF_INTEREST
 
     def _advance(self, tab: str, run: HeldOutRun) -> None:
         try:
-            run.advance(lambda: bool(self._waiting) or self._runs.get(tab) is not run)
+            run.advance(lambda: self._is_interrupted(tab, run))
         except Exception:
             log.exception("held-out prompts failed")
             with self._changed:
                 self._runs.pop(tab, None)
+
+    def _is_interrupted(self, tab: str, run: HeldOutRun) -> bool:
+        return bool(self._waiting) or self._runs.get(tab) is not run or not self._is_asked_for(tab)
 
     def _decode(self, job: DecodeJob) -> None:
         request = job.request

@@ -53,6 +53,10 @@ class PlayServer(ThreadingHTTPServer):
         """The address of the page, with the token."""
         return f"{self.origins[0]}/{self.token}/"
 
+    def server_close(self) -> None:
+        super().server_close()
+        self.playground.close()
+
     def server_bind(self) -> None:
         """Binds the port. The method of the library also looks up a name in the network."""
         socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

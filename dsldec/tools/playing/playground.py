@@ -56,6 +56,10 @@ class Playground:
             "state": self._state,
         }
 
+    def close(self) -> None:
+        """Ends the running decode. Requests get no answer after it."""
+        self._queue.close()
+
     def _start(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         examples = held_out(TASK)[FIRST_EXAMPLE : FIRST_EXAMPLE + EXAMPLES]
         return {

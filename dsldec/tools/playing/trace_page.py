@@ -1,22 +1,16 @@
 """The data of the trace view for one decoded prompt.
 
-Not here: how the view is drawn.
+Not here: the data of a run (`viewing.page_data`), how the view is drawn (`viewing/assets`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...models.denoiser import Denoiser
 from ...trajectory import Trajectory
+from ..viewing.page_data import ViewedRun, page_data
 
 
-def trace_page(trajectory: Trajectory, denoiser: Denoiser, prompt: str) -> Any:
-    """The data that `dsldecTraceView.mount` takes."""
-    decode_text = getattr(denoiser, "decode_text", str)
-    return {
-        "steps": [
-            {"phase": step.phase, "written": [[at, str(decode_text([id_]))] for at, id_ in step.ids.items()]}
-            for step in trajectory.steps
-        ]
-    }
+def trace_page(trajectory: Trajectory, name: str, prompt: str) -> dict[str, Any]:
+    """The data that `dsldecTraceView.mount` takes. `name`: of the policy."""
+    return page_data([ViewedRun(name, trajectory, prompt)])

@@ -6,6 +6,7 @@ next (`decode_queue`), the data of the trace view (`trace_page`).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,9 @@ MOST_STEPS = 512
 MOST_ROWS = 32  # of one forward of one prompt: drafts or candidates
 MOST_POLICIES = 16  # checked texts that are remembered
 BACKEND = "eager"
+
+
+log = logging.getLogger("dsldec")
 
 
 class Superseded(Exception):
@@ -93,12 +97,17 @@ class WatchedDecode:
             "tokens": row.tokens,
             "finish_reason": row.finish_reason,
             "seconds": round(time.monotonic() - start, 3),
-            "page": self._page(row),
+            "page": self._page(row, policy.name),
         }
 
-    def _page(self, row: Row) -> Any:
+    def _page(self, row: Row, name: str) -> dict[str, Any] | None:
+        """The data of the view. A mistake in it does not lose the text: the page then shows that alone."""
         assert row.trajectory is not None
-        return trace_page(row.trajectory, self._denoiser, self._request.prompt)
+        try:
+            return trace_page(row.trajectory, name, self._request.prompt)
+        except Exception:
+            log.exception("the steps cannot be shown")
+            return None
 
     def _step(self, event: StepEvent) -> None:
         self._last = event

@@ -77,7 +77,7 @@
     if (given) controls.give(given);
     given = null;
     at("seed-label").hidden = !found.draws;
-    at("facts").textContent = `${found.name}: at most ${found.forwards} forwards, at least ${found.floor} positions a step.`;
+    at("facts").textContent = `${found.name}: at most ${found.forwards} forwards; least positions a step: ${found.floor}.`;
     decodeSoon(0);
   }
 
@@ -152,6 +152,7 @@
     const counts = `${answer.tokens} tokens in ${answer.forwards} forwards (at most ${answer.max_forwards})`;
     status(answer.status === "done" ? `Decoded: ${counts}.` : `${problem} Written until then: ${counts}.`);
     if (answer.page) showTrace(answer.page);
+    else if (answer.status === "done") status(`Decoded: ${counts}. Its steps cannot be shown: the terminal says why.`);
     if (answer.status === "done") watchFigures(number, request);
   }
 
@@ -168,7 +169,10 @@
 
   function showTrace(page) {
     if (view) view.update(page);
-    else view = dsldecTraceView.mount(at("trace"), page);
+    else {
+      view = dsldecTraceView.mount(at("trace"), page, { heading: 3 });
+      view.go(page.runs[0].steps.length); // it stays after the last step when a slider moves
+    }
   }
 
   // --- held-out prompts
