@@ -75,7 +75,7 @@ def order_of(type_: Type | None, context: LineContext, *, declared: bool = False
 
 
 def _order_of_score(type_: Type | None, context: LineContext) -> int:
-    """Scores that rank the right way first; `revoke` takes those that are low when sure."""
+    """Scores that rank the right way first; `revoke` takes scores that are low when sure."""
     if type_ is None or type_.kind not in NUMBERS or type_.extent is not Extent.POSITION:
         return LAST
     best = Polarity.LOW if context.head == "revoke" and context.last == "by" else Polarity.HIGH
