@@ -59,7 +59,7 @@ def test_a_trace_file_is_explained_as_its_prompt(tmp_path: Path, capsys: pytest.
     trace = str(tmp_path / "trace.jsonl")
     run = ["run", "--policy", *PROMPT[:1], PROMPT[2], "1+2?", *PROMPT[3:], "--trace", trace, "--values"]
     assert main([*run, "--out", str(tmp_path / "out.jsonl")]) == 0
-    ids = [json.loads(line)["id"] for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
+    ids = sorted(json.loads(line)["id"] for line in (tmp_path / "trace.jsonl").read_text().splitlines())
     capsys.readouterr()
     place = ["--step", "2", "--position", "1"]
     of_file = printed(capsys, "--trace", trace, "--id", str(ids[0]), *place)
