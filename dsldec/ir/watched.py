@@ -96,8 +96,8 @@ class WatchedProgram:
     `expressions`: the operations of an expression, by the index of its phase. An expression has several where
     it is the argument of a function that reads it more than once. `statements`: the operations of a statement
     by name (`CHOSEN`, `LIMITED`, `WRITTEN`, `WHEN`, `STAYS` ...). `parts`: the expressions of a statement
-    with their parts. `headers`: those of the header of a phase. `results`: of the step (`AFTER`; with phases also
-    `RAN`, `NAMED`).
+    with their parts. `headers`: those of the header of a phase. `results`: of the step (`AFTER`; with phases
+    also `RAN`, `NAMED`).
     """
 
     program: Program

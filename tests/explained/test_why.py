@@ -167,7 +167,7 @@ def test_thin_names_the_better_position() -> None:
     assert any("position 2 was picked with 0.9, 1 away, nearer than 3" in text for text in texts(run, 1))
 
 
-@pytest.mark.parametrize("position, ends", [(5, 1), (3, 1), (6, 1)])
+@pytest.mark.parametrize(("position", "ends"), [(5, 1), (3, 1), (6, 1)])
 def test_grow_tells_where_a_run_ends(position: int, ends: int) -> None:
     run = run_of(
         policy("commit grow(masked and conf > .9, over=conf > .5, gap=1) at least 1 by conf"),

@@ -35,7 +35,9 @@ def lines_of(run: ExplainedRun) -> Iterator[str]:
 
 def explained(name: str) -> str:
     policy, cases = cases_of(name)
-    return "\n".join(line for place in GOLDEN[name] for line in lines_of(of_case(cases[place], policy))) + "\n"
+    return (
+        "\n".join(line for place in GOLDEN[name] for line in lines_of(of_case(cases[place], policy))) + "\n"
+    )
 
 
 @pytest.mark.parametrize("name", GOLDEN)
