@@ -73,7 +73,7 @@ def _untouched(reasons: StatementReasons, at: int) -> None:
     masked = record.canvas[at] == record.mask_id
     writing: list[Writing] = [one for one in reasons.values.statements if isinstance(one, WRITING)]
     if not record.editable[at]:
-        template = "given text, or outside of the window: {}" if not masked else "outside of the window"
+        template = "no step may write here" if masked else "no step may write here: it has {}"
         arguments = [] if masked else [reasons.id(record.canvas[at])]
         lines.add(0, template, *arguments, holds=False, decides=True)
         return

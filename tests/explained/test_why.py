@@ -215,6 +215,15 @@ def test_a_position_outside_of_the_window_has_one_line() -> None:
     assert texts(run, 3) == ["outside of the window, which has the positions 0 to 1"]
 
 
+def test_given_text_and_a_window_that_ends_before_are_said() -> None:
+    until = policy("commit top(masked, 1, by=conf)").replace("blocks(block)", "until(5, max=8)")
+    run = run_of(until, "case c\n  conf .2 .9 .3 .4\n  token 1 5 2 2\n  commit 1\n")
+    assert texts(run, 3)[1:] == ["outside of the window"]
+    gap = dsldec.decode(ToyDenoiser(7, 24), [[1, 39, 5, 39]], "threshold", infill=True, trace="values")
+    lines = gap.trajectories[0].steps[0].why(1).lines
+    assert [line.text for line in lines] == ["no step may write here: it has id 5"]
+
+
 def test_a_deep_expression_is_cut() -> None:
     deep = "conf > .9"
     for number in range(DEEPEST + 4):
