@@ -34,6 +34,8 @@ def why_position(
     elif touching:
         for statement in touching:
             reasons.writing(statement)
+        if outcome == UNCHANGED:
+            reasons.lines.add(0, "after these statements, the position is as before the step")
     else:
         _untouched(reasons, at)
     if record.recomputed:
@@ -71,7 +73,7 @@ def _untouched(reasons: StatementReasons, at: int) -> None:
     masked = record.canvas[at] == record.mask_id
     writing: list[Writing] = [one for one in reasons.values.statements if isinstance(one, WRITING)]
     if not record.editable[at]:
-        template = "given text, or outside of the window: {}" if not masked else "outside of the window"
+        template = "no step may write here" if masked else "no step may write here: it has {}"
         arguments = [] if masked else [reasons.id(record.canvas[at])]
         lines.add(0, template, *arguments, holds=False, decides=True)
         return

@@ -52,7 +52,10 @@ class StatementReasons(CallReasons):
     def _commit(self, commit: syntax.Commit, depth: int) -> None:
         mask, chosen = self.part(commit, commit.mask), self.did(commit, CHOSEN)
         if self.did(commit, MASKED) is False:
-            self.line(depth, "`commit` writes masked positions alone", commit.mask, False, True)
+            masked = self.values.record.canvas[self.at or 0] == self.values.record.mask_id
+            outside = masked and not self._written_above(commit)
+            template = "outside of the window" if outside else "`commit` writes masked positions alone"
+            self.line(depth, template, commit.mask, False, True)
             return
         if mask is None:
             return
