@@ -63,6 +63,7 @@ CLI_LAYERS = (
         "decoding",
         "distributing",
         "evolving",
+        "explaining",
         "exporting",
         "frontiers",
         "listing",
