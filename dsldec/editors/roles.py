@@ -13,7 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from ..checks.names import SCOPES
-from ..language.lines import BEGINNERS
+from ..language.lines import BEGINNERS, IN_A_LIST
 from ..language.scan import Piece, PieceKind, pieces
 from ..language.words import KEYWORDS, SOFT_KEYWORDS
 from .word_groups import word_groups
@@ -90,8 +90,6 @@ AFTER = {
 BEFORE_A_COLON = {"else": Role.PHASE, "as": Role.VARIABLE}
 # These are no names, wherever they are.
 NO_NAMES = KEYWORDS - SOFT_KEYWORDS
-# A word at the start of a line inside brackets that is followed by one of these is a name in a list.
-IN_A_LIST = frozenset("=:,)")
 
 
 @cache
@@ -135,11 +133,7 @@ class _TextPlace:
             else:
                 yield RolePiece(self._role(piece, after.text if after else ""), piece.text, piece.start)
         if after is not None:
-            self._arrive(after)
-
-    def _arrive(self, piece: Piece) -> None:
-        """Whether the piece begins a line is known before its role."""
-        self.first, self.breaks = self.breaks, False
+            self.first, self.breaks = self.breaks, False
 
     def _role(self, piece: Piece, after: str) -> Role:
         if self.first and self.depth and piece.text in BEGINNERS and after not in IN_A_LIST:

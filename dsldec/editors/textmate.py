@@ -13,7 +13,7 @@ from typing import Any
 
 from ..checks.names import SCOPES
 from ..diagnostics import Diagnostic
-from ..language.lines import BEGINNERS
+from ..language.lines import BEGINNERS, IN_A_LIST
 from .roles import AFTER, BEFORE_A_COLON, NO_NAMES, OF_GROUPS, Role, word_kinds
 from .word_groups import word_groups
 
@@ -147,7 +147,7 @@ def _strings() -> list[TextMateRule]:
 
 def _end_of_brackets() -> str:
     """The closing bracket, or a statement, where the bracket is not closed yet."""
-    return rf"(\))|(?=^\s*{_any_of(BEGINNERS)}(?!\s*[=:,)]))"
+    return rf"(\))|(?=^\s*{_any_of(BEGINNERS)}(?!\s*[{''.join(sorted(IN_A_LIST))}]))"
 
 
 def _header() -> TextMateRule:

@@ -19,7 +19,7 @@ BEGINNERS = frozenset({*STATEMENTS, "policy"})
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 # One of these after the first word of a line inside brackets makes that word a name in a list, and no
 # statement.
-_IN_A_LIST = frozenset("=:,)")
+IN_A_LIST = frozenset("=:,)")
 
 # Signs of other languages, and the form in this language.
 _OURS = {
@@ -122,7 +122,7 @@ class _LineReader:
         piece = self.pieces[at]
         behind = self.pieces[at + 1].text if at + 1 < len(self.pieces) else ""
         if piece.kind in (PieceKind.QUOTED, PieceKind.OPEN_QUOTE) or (
-            piece.text in BEGINNERS and behind not in _IN_A_LIST
+            piece.text in BEGINNERS and behind not in IN_A_LIST
         ):
             return True
         column = len(self._indent(piece).expandtabs(TAB))

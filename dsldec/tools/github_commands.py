@@ -28,7 +28,7 @@ def command(name: str, diagnostic: Diagnostic) -> str:
 
 
 def text_of(diagnostic: Diagnostic) -> str:
-    """Message, label and help, the help on a line of its own."""
+    """Message and label, and the help on the next line."""
     message = f"{diagnostic.message}: {diagnostic.label}" if diagnostic.label else diagnostic.message
     return f"{message}\nhelp: {diagnostic.help}" if diagnostic.help else message
 

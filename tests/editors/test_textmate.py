@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from itertools import accumulate
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -165,3 +166,16 @@ def test_vs_code_reads_cases():
         ("conf", "keyword.other"), (".9", "constant.numeric"), (".", "punctuation"), ("_", "punctuation"),
     ]  # fmt: skip
     assert all("invalid" not in str(scopes) for tokens in found.values() for _, _, scopes in tokens)
+
+
+@needs_node
+def test_vs_code_reads_hostile_lines_fast():
+    parts = ['"', '"""', "(", "a", "1.", " ", "a=", "per ", "x:", "policy p(", "state a:", "a|", "\\"]
+    texts = {
+        part: ("source.dsldec", part * (20_000 // len(part))) for part in parts
+    }  # longer lines stay plain in VS Code
+    start = monotonic()
+    found = scopes_of(texts)
+    # The last token may have the line break too.
+    assert [part for part, (_, text) in texts.items() if found[part][-1][1] < len(text)] == []
+    assert monotonic() - start < 20
