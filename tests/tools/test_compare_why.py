@@ -8,7 +8,7 @@ import dsldec
 from dsldec.cli import main
 from dsldec.tools.comparing import verb
 from dsldec.tools.comparing.case_text import ComparedSide
-from dsldec.tools.comparing.case_why import case_why, explained_step
+from dsldec.tools.comparing.case_why import case_why, explained_case
 from dsldec.tools.comparing.search import SearchLimits, same_blocks, search
 from dsldec.tools.comparing.trial import ComparedPair
 
@@ -116,15 +116,13 @@ def test_explanations_of_a_case_agree_with_its_writes(a, b):
     shown = verb.smallest(found.trial, sides, block)
     assert shown is not None
     number = shown.played.differs_at
-    for policy, steps in zip(
-        (shown.trial.pair.a, shown.trial.pair.b), (shown.played.a, shown.played.b), strict=True
-    ):
-        record = explained_step(policy, shown.trial, shown.played, number)
+    for side, text, steps in zip(sides, shown.cases, (shown.played.a, shown.played.b), strict=True):
+        record = explained_case(text, side).records[number]
         for position in range(steps[number].start, steps[number].end):
             outcome = next(
                 (OUTCOMES[kind] for kind in OUTCOMES if position in steps[number].written(kind)), "unchanged"
             )
             assert record.why(position).outcome == outcome
             assert record.why(position).lines
-    lines = list(case_why(shown.trial, shown.played, sides))
+    lines = list(case_why(shown, sides))
     assert all(line.startswith("# ") for line in lines)
