@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 
 from ...backends import AUTO
 from ...explained.why import Why
@@ -19,7 +20,7 @@ from ..prompts import Prompt
 from ..results import Result
 from .case_text import ComparedSide
 
-MOST_LINES, LONGEST_LINE = 16, 200  # of an explanation
+MOST_LINES, LONGEST_LINE, WIDTH = 16, 300, 108  # of an explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ def reason_lines(what: str, why: Why) -> Iterator[str]:
     yield f"{what}, because:"
     for line in why.lines[:MOST_LINES]:
         text = line.text if len(line.text) <= LONGEST_LINE else f"{line.text[:LONGEST_LINE]}…"
-        yield f"{'  ' * (line.depth + 1)}{text}"
+        indent = "  " * (line.depth + 1)
+        yield from wrap(text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ")
     if len(why.lines) > MOST_LINES:
         yield f"  and {len(why.lines) - MOST_LINES} more lines"
 
