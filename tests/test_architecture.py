@@ -62,6 +62,7 @@ CLI_LAYERS = (
         "decoding",
         "distributing",
         "evolving",
+        "explaining",
         "exporting",
         "frontiers",
         "listing",

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from ..ir.watched import GROUPS, LEFT, MASK, RIGHT, WatchedPart
 from ..language import syntax
 from ..language.words import Kind
-from .expression_reasons import YES, ExpressionReasons
+from .expression_reasons import ExpressionReasons
 from .geometry_reasons import GEOMETRY, run_around
+from .line_writer import YES
 from .selection_reasons import SELECTIONS, CallLines
 from .value_texts import text_of
 

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from ..ir.watched import DISTANCE, LEFT, MASK, OFFSET, RIGHT, TRIM, WatchedPart
 from ..language import syntax
-from .expression_reasons import YES, ExpressionReasons
+from .expression_reasons import ExpressionReasons
+from .line_writer import YES
 from .selection_reasons import CallLines, keyword, outside, part_of, place
 from .value_texts import number_text, text_of
 

@@ -69,7 +69,7 @@ def _untouched(reasons: StatementReasons, at: int) -> None:
     """The lines of a position that no statement changed."""
     record, lines = reasons.values.record, reasons.lines
     masked = record.canvas[at] == record.mask_id
-    writing = [one for one in reasons.values.statements if isinstance(one, WRITING)]
+    writing: list[Writing] = [one for one in reasons.values.statements if isinstance(one, WRITING)]
     if not record.editable[at]:
         template = "given text, or outside of the window: {}" if not masked else "outside of the window"
         arguments = [] if masked else [reasons.id(record.canvas[at])]
@@ -81,7 +81,7 @@ def _untouched(reasons: StatementReasons, at: int) -> None:
         if not changing:
             template += ", and no statement here changes what is written"
         lines.add(0, template, reasons.id(record.canvas[at]), holds=None, decides=not changing)
-        writing = changing
+        writing = [*changing]
     elif not writing:
         lines.add(0, "no statement of this phase writes", holds=False, decides=True)
     for statement in writing:

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from ..ir.watched import GROUPS, MASK, RANDOM, RANK, SCORE, WIDTH, WatchedPart
 from ..language import syntax
 from ..language.arithmetic import float32
-from .expression_reasons import YES, ExpressionReasons
+from .expression_reasons import ExpressionReasons
+from .line_writer import YES
 from .part_values import PartValues
 from .value_texts import number_text, text_of
 
@@ -173,8 +174,8 @@ def _not_picked(
     passes = part_of(part, keyword(call, "while"))
     if passes is not None and why.holds(passes) is False:
         return f"{by}, and `while` fails here", texts, (passes, at)
-    most = values.operation(part.operation).attribute
-    most = values.record.explained.parameters.get(most) if isinstance(most, str) else most
+    named = values.operation(part.operation).attribute
+    most = values.record.explained.parameters.get(named) if isinstance(named, str) else named
     if isinstance(most, int) and len(picks) >= most:
         return f"{by}, and all {{}} picks are better", [*texts, str(most)], None
     best = min(left, key=lambda place: (-left[place], place))

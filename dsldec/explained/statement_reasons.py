@@ -8,12 +8,11 @@ from __future__ import annotations
 from ..ir.watched import CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, WatchedPart
 from ..language import syntax
 from .call_reasons import CallReasons
-from .expression_reasons import YES
-from .selection_reasons import keyword as keyword
+from .line_writer import YES
 from .value_texts import text_of
 
 Writing = syntax.Commit | syntax.Revoke | syntax.Edit | syntax.Fill
-Conditional = syntax.Fill | syntax.Stay | syntax.Refresh | syntax.Next | syntax.Finish
+WithCondition = syntax.Fill | syntax.Stay | syntax.Refresh | syntax.Next | syntax.Finish
 
 
 class StatementReasons(CallReasons):
@@ -40,7 +39,7 @@ class StatementReasons(CallReasons):
                 else:
                     self._of_written(statement, depth + 1)
 
-    def when(self, statement: Conditional, depth: int) -> None:
+    def when(self, statement: WithCondition, depth: int) -> None:
         """The lines of the condition of a statement."""
         part = self.part(statement, statement.condition)
         if part is not None:
@@ -165,7 +164,7 @@ class StatementReasons(CallReasons):
 
     # --- statements of the row
 
-    def of_row(self, statement: Conditional, holds: bool | None, more: str = "", *arguments: str) -> None:
+    def of_row(self, statement: WithCondition, holds: bool | None, more: str = "", *arguments: str) -> None:
         """The lines of a statement with a condition for the row."""
         template = f"{text_of(statement)} {YES[holds]}{more}"
         if self.line(0, template, statement, holds, statement.condition is None, *arguments):
