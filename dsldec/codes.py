@@ -554,6 +554,7 @@ _CODES = (
     Code("W0570", "no browser could be opened to show a page"),
     Code("E0571", "a trace file has no trace with this id"),
     Code("E0572", "a trace file has no trace of the prompt that it is compared on"),
+    Code("E0573", "a trace is too large for a page"),
     Code("E0565", "no step of an answer can be explained, because it could not be decoded"),
     Code("E0566", "there is no such step or position to explain"),
     Code("E0567", "a token to explain is at no position, or at several"),

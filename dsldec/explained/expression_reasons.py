@@ -57,7 +57,7 @@ class ExpressionReasons(NumberReasons):
             self.definition(part.node, depth)
 
     def grouped(self, part: WatchedPart, depth: int) -> None:
-        """The lines of a condition, below a line of its own if it has several parts."""
+        """The lines of a condition, below a separate line if it has several parts."""
         if not isinstance(part.node, Connective):
             return self.condition(part, depth)
         holds = self.holds(part)

@@ -1,4 +1,4 @@
-"""The lines of names: what a name of the step stands for, and where a state has its value from.
+"""The lines of names: the value that a name of the step has, and where a state has its value from.
 
 Not here: the expressions that names stand for (`expression_reasons`).
 """
@@ -51,7 +51,7 @@ class NameReasons(LineWriter):
         return f"{text}: it has {{}}", [self.id(record.canvas[at])]
 
     def definition(self, node: syntax.Name, depth: int) -> None:
-        """The lines of what a name stands for, once for each place."""
+        """The lines of the expression behind a name, once for each place."""
         statement = self.statement_of(node)
         if statement is None or self._known(statement):
             return
@@ -96,7 +96,7 @@ class NameReasons(LineWriter):
                     return statement
         return None
 
-    # --- what a name stands for
+    # --- the expressions behind names
 
     def below(self, part: WatchedPart, depth: int) -> None:
         """The lines of a condition whose value the line above has."""

@@ -96,7 +96,7 @@ class NumberReasons(NameReasons):
     # --- the parts that are no numbers
 
     def grouped(self, part: WatchedPart, depth: int) -> None:
-        """The lines of a condition, below a line of its own if it has several parts."""
+        """The lines of a condition, below a separate line if it has several parts."""
         raise NotImplementedError
 
     def number_of_call(self, part: WatchedPart, call: syntax.Call, depth: int) -> None:

@@ -41,7 +41,7 @@ class ExplainedStep(StepRecord):
         return why_phase(_values_of(self), texts)
 
 
-# One step is asked for many positions, one after the other. Records compare by identity.
+# A caller explains many positions of one step, one after the other. Records compare by identity.
 @lru_cache(maxsize=2)
 def _values_of(record: StepRecord) -> PartValues:
     return PartValues(record)

@@ -40,6 +40,6 @@ def _place(span: Span) -> dict[str, Any]:
 
 
 def step_object(run: ExplainedRun, step: int) -> dict[str, Any]:
-    """What a step wrote: ids by position."""
+    """The writes of a step: ids by position."""
     after = run.canvases[step + 1]
     return {"step": step, "written": {str(position): after[position] for position in run.written(step)}}

@@ -24,7 +24,7 @@ from .explained_run import ExplainedRun
 
 
 class ComputedValues(Mapping[int, RecordedValue | list[RecordedValue]]):
-    """The values of a step of a case, computed when they are asked for. A value that the case does not give
+    """The values of a step of a case, computed at the first use. A value that the case does not give
     is not there.
     """
 

@@ -79,7 +79,7 @@ def policy_lines(spans: Iterable[Span]) -> Iterator[str]:
 def step_lines(
     run: ExplainedRun, step: int, record: StepRecord, phase_lines: Sequence[WhyLine]
 ) -> Iterator[str]:
-    """What a step wrote, a position a line, and why it ran this phase and left it."""
+    """The writes of a step, a position a line, and why it ran this phase and left it."""
     yield title_of(run, step)
     written = run.written(step)
     if not written:

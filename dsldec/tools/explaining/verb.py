@@ -1,4 +1,4 @@
-"""`dsldec why`: prints why a step wrote a position, what a step wrote, or all steps.
+"""`dsldec why`: explains a position in one step, one step, or lists all steps.
 
 Not here: the arguments (`cli`), where the steps come from (`sources`), how they are printed (`drawing`).
 """
