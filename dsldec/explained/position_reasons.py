@@ -34,6 +34,8 @@ def why_position(
     elif touching:
         for statement in touching:
             reasons.writing(statement)
+        if outcome == UNCHANGED:
+            reasons.lines.add(0, "after these statements, the position is as before the step")
     else:
         _untouched(reasons, at)
     if record.recomputed:
