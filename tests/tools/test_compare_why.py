@@ -69,6 +69,16 @@ def test_prompts_with_equal_steps_have_a_page_too(capsys, tmp_path):
     assert (status, file.exists(), "why" in out) == (0, True, False)
 
 
+def test_a_page_that_cannot_be_made_keeps_the_comparison(capsys, monkeypatch, tmp_path):
+    def refuse(runs):
+        raise dsldec.UsageError(dsldec.Diagnostic("E0573", "too large"))
+
+    monkeypatch.setattr("dsldec.tools.comparing.on_prompts.page_of", refuse)
+    status, out, err = compare(capsys, "threshold", "static", *PROMPT, "--html", str(tmp_path / "a.html"))
+    assert (status, "why, at position" in out) == (1, True)
+    assert "error[E0573]: too large" in err
+
+
 @pytest.mark.parametrize(
     ("options", "code", "help_"),
     [
