@@ -567,6 +567,7 @@ _CODES = (
     Code("W0570", "no browser could be opened to show a page"),
     Code("E0571", "a trace file has no trace with this id"),
     Code("E0572", "a trace file has no trace of the prompt that it is compared on"),
+    Code("E0573", "a trace is too large for a page"),
     Code("E0555", "the cases of a policy reach a smaller share of its places than `--threshold` asks for"),
     Code("W0555", "no case reaches this place of the policy"),
 )

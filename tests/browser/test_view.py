@@ -253,6 +253,31 @@ def test_a_trace_without_values_is_shown_with_a_sentence(page: Any, tmp_path: Pa
     assert page.locator(".policy").count() == 0
 
 
+def test_given_text_looks_otherwise(page: Any, tmp_path: Path) -> None:
+    mask = ToyDenoiser.mask_id
+    run = dsldec.decode(
+        ToyDenoiser(3, 2.0), [[1, mask, mask, 5, mask, 6]], "threshold", infill=True, trace="values"
+    )
+    opened(page, tmp_path, [ViewedRun("threshold", run.trajectories[0])])
+    given = run.trajectories[0].given
+    assert page.locator(".grid .given").count() == len(given) == 2
+    label = page.get_attribute(f'[data-position="{min(given)}"]', "aria-label")
+    assert label.startswith(f"position {min(given)}, '#5', given text")
+
+
+def test_a_long_trace_explains_its_changes(
+    page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = decoded("threshold")
+    monkeypatch.setattr("dsldec.tools.viewing.step_data.MOST_EXPLAINED", 1)
+    opened(page, tmp_path, [ViewedRun("threshold", trace)])
+    at = min(trace.steps[0].ids)
+    assert page.evaluate(f"dsldecView.explanation(0, 0, {at})") == str(trace.steps[0].why(at))
+    other = next(one for one in range(trace.length) if one not in trace.steps[0].ids)
+    assert page.evaluate(f"dsldecView.explanation(0, 0, {other})") is None
+    assert "dsldec why" in page.inner_text(".note")
+
+
 def test_new_data_takes_the_place_of_the_old(page: Any, tmp_path: Path) -> None:
     from dsldec.tools.viewing.page_data import page_data
 
@@ -311,6 +336,7 @@ def test_every_text_has_contrast(new_page: Any, tmp_path: Path, screenshot: Any,
     page = new_page(color_scheme=colours, reduced_motion="reduce")
     opened(page, tmp_path, [ViewedRun("dico", decoded("dico"))])
     page.locator(".help summary").click()
+    assert "[object" not in page.inner_text("main")
     page.click('[data-position="3"]')
     for colour in ("confidence", "step", "phase"):
         page.get_by_label("Colour").select_option(colour)

@@ -200,6 +200,17 @@ def test_a_page_that_is_too_large_is_a_sentence(monkeypatch):
     assert "too much for a notebook" in shown(result)
 
 
+def test_a_trace_that_is_too_large_for_a_page_is_a_sentence(monkeypatch):
+    def refuse(runs):
+        raise dsldec.UsageError(failed("too large <b>", "record fewer"))
+
+    monkeypatch.setattr("dsldec.notebook.page_frame.page_of", refuse)
+    result = dsldec.decode(
+        dsldec.from_pretrained(), ["2+2"], "static", gen_length=4, backend="eager", trace="values"
+    )
+    assert "too large <b> (record fewer)" in shown(result)
+
+
 def test_no_view_for_other_values():
     assert html_of(3) is None
 

@@ -8,7 +8,7 @@ import dsldec
 from dsldec.cli import main
 from dsldec.tools.comparing import verb
 from dsldec.tools.comparing.case_text import ComparedSide
-from dsldec.tools.comparing.case_why import case_why, explained_step
+from dsldec.tools.comparing.case_why import case_why, explained_case
 from dsldec.tools.comparing.search import SearchLimits, same_blocks, search
 from dsldec.tools.comparing.trial import ComparedPair
 
@@ -69,6 +69,16 @@ def test_prompts_with_equal_steps_have_a_page_too(capsys, tmp_path):
     assert (status, file.exists(), "why" in out) == (0, True, False)
 
 
+def test_a_page_that_cannot_be_made_keeps_the_comparison(capsys, monkeypatch, tmp_path):
+    def refuse(runs):
+        raise dsldec.UsageError(dsldec.Diagnostic("E0573", "too large"))
+
+    monkeypatch.setattr("dsldec.tools.comparing.on_prompts.page_of", refuse)
+    status, out, err = compare(capsys, "threshold", "static", *PROMPT, "--html", str(tmp_path / "a.html"))
+    assert (status, "why, at position" in out) == (1, True)
+    assert "error[E0573]: too large" in err
+
+
 @pytest.mark.parametrize(
     ("options", "code", "help_"),
     [
@@ -116,15 +126,13 @@ def test_explanations_of_a_case_agree_with_its_writes(a, b):
     shown = verb.smallest(found.trial, sides, block)
     assert shown is not None
     number = shown.played.differs_at
-    for policy, steps in zip(
-        (shown.trial.pair.a, shown.trial.pair.b), (shown.played.a, shown.played.b), strict=True
-    ):
-        record = explained_step(policy, shown.trial, shown.played, number)
+    for side, text, steps in zip(sides, shown.cases, (shown.played.a, shown.played.b), strict=True):
+        record = explained_case(text, side).records[number]
         for position in range(steps[number].start, steps[number].end):
             outcome = next(
                 (OUTCOMES[kind] for kind in OUTCOMES if position in steps[number].written(kind)), "unchanged"
             )
             assert record.why(position).outcome == outcome
             assert record.why(position).lines
-    lines = list(case_why(shown.trial, shown.played, sides))
+    lines = list(case_why(shown, sides))
     assert all(line.startswith("# ") for line in lines)

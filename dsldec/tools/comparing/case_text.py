@@ -31,12 +31,10 @@ class ComparedSide:
 
 @dataclass(frozen=True, slots=True)
 class ToldApart:
-    """A confirmed difference: the case of each policy, which the other one fails, their steps, and
-    the trial."""
+    """A confirmed difference: the case of each policy, which the other one fails, and their steps."""
 
     cases: tuple[str, str]
     played: Played
-    trial: Trial
 
 
 def told_apart(trial: Trial, sides: tuple[ComparedSide, ComparedSide]) -> ToldApart | None:
@@ -52,7 +50,7 @@ def told_apart(trial: Trial, sides: tuple[ComparedSide, ComparedSide]) -> ToldAp
         texts = tuple(writer.text(of=side, settings=side) for side in (0, 1))
         passes = all(_codes(texts[side], sides[side]) == set() for side in (0, 1))
         if passes and all(_codes(writer.text(of=s, settings=1 - s), sides[1 - s]) == {FAILS} for s in (0, 1)):
-            return ToldApart((texts[0], texts[1]), played, trial)
+            return ToldApart((texts[0], texts[1]), played)
     return None
 
 

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import wrap
 
 from ...backends import AUTO
-from ...explained.reasons import ExplainedStep
 from ...explained.why import Why
 from ...options import VALUES
 from ...trace_step import TraceStep
 from .. import quoted
 from ..attempts import Attempts
+from ..explaining.explained_run import of_trajectory
 from ..prompts import Prompt
 from ..results import Result
 from .case_text import ComparedSide
 
-MOST_LINES, LONGEST_LINE = 16, 200  # of an explanation
+MOST_LINES, LONGEST_LINE, WIDTH = 16, 300, 108  # of an explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +93,21 @@ def why_lines(one: ComparedPrompt, sides: Sequence[ComparedSide]) -> Iterator[st
     position = one.places[0]
     yield f"why, at position {position} in step {one.step}:"
     for side, result in zip(sides, one.results, strict=True):
-        steps = steps_of(result)
-        if one.step >= len(steps):
+        if one.step >= len(steps_of(result)):
             yield f"  {side.title} has ended before this step"
             continue
-        texts = {} if result.trajectory is None else result.trajectory.tokens
-        yield from _of_side(side, steps[one.step], position, texts)
+        yield from _of_side(side, result, one.step, position)
 
 
-def _of_side(side: ComparedSide, step: TraceStep, position: int, texts: Mapping[int, str]) -> Iterator[str]:
-    verb = _verb(step, position, texts)
-    if not isinstance(step.record, ExplainedStep):
+def _of_side(side: ComparedSide, result: Result, step: int, position: int) -> Iterator[str]:
+    assert result.trajectory is not None
+    run = of_trajectory(side.title, result.trajectory)
+    verb = _verb(steps_of(result)[step], position, run.texts)
+    why = run.why(step, position)
+    if why is None:
         yield f"  {side.title} {verb}; the values of this step were not recorded"
-        return
-    yield from (
-        f"  {line}" for line in reason_lines(f"{side.title} {verb}", step.record.why(position, texts))
-    )
+    else:
+        yield from (f"  {line}" for line in reason_lines(f"{side.title} {verb}", why))
 
 
 def reason_lines(what: str, why: Why) -> Iterator[str]:
@@ -115,7 +115,8 @@ def reason_lines(what: str, why: Why) -> Iterator[str]:
     yield f"{what}, because:"
     for line in why.lines[:MOST_LINES]:
         text = line.text if len(line.text) <= LONGEST_LINE else f"{line.text[:LONGEST_LINE]}…"
-        yield f"{'  ' * (line.depth + 1)}{text}"
+        indent = "  " * (line.depth + 1)
+        yield from wrap(text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ")
     if len(why.lines) > MOST_LINES:
         yield f"  and {len(why.lines) - MOST_LINES} more lines"
 

@@ -91,7 +91,11 @@ def _look_inside(
             for side, result in zip(sides, seen.results, strict=True)
             if result.trajectory is not None
         ]
-        put(options.html, page_of(viewed))
+        try:
+            put(options.html, page_of(viewed))
+        except UsageError as failure:  # the comparison itself is printed, and its status stays
+            say(str(failure.diagnostic))
+            return
         say(f"{quoted_path(options.html)} shows prompt {quoted(str(one.prompt.id))} under both policies")
 
 

@@ -141,7 +141,7 @@ def _different(found: SearchResult, sides: Sequence[ComparedSide], shown: ToldAp
 
 
 def _why(shown: ToldApart, sides: Sequence[ComparedSide]) -> list[str]:
-    lines = [*case_why(shown.trial, shown.played, sides)]
+    lines = [*case_why(shown, sides)]
     return ["", *lines] if lines else []
 
 

@@ -33,7 +33,7 @@ START = """
   const bytes = Uint8Array.from(packed, (one) => one.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   new Response(stream).json().then(
-    (data) => { window.dsldecView = dsldecTraceView.mount(root, data, {heading: 1}); },
+    (data) => { window.dsldecView = dsldecTraceView.mount(root, data, {heading: 1, isPage: true}); },
     () => failed("The data of this page is damaged. Write the page again: dsldec view TRACE"),
   );
 })();
@@ -41,7 +41,7 @@ START = """
 
 
 def page_of(runs: Sequence[ViewedRun], title: str | None = None) -> str:
-    """The page of one run, or of two runs that step together. Raises `ValueError` for another number."""
+    """The page of one run, or of two runs that step together. Raises as `page_data` does."""
     named = " and ".join(run.title for run in runs) if title is None else title
     return page_of_data(page_data(runs), f"{shown_token(named)}: steps of dsldec")
 

@@ -1,4 +1,4 @@
-"""The file of a page: where it is written, and what it never replaces.
+"""The file of a page: its name, and the files that it never replaces.
 
 Not here: the content (`page`), opening it in a browser (`opened_page`).
 """

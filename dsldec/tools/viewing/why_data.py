@@ -1,7 +1,7 @@
 """The explanations of a run as data of a page: each form of an explanation once, then its values.
 
-The texts are those of `Why`; the page only puts the values into their places. Not here: what an explanation
-says (`explained`).
+The texts are those of `Why`; the page only puts the values into their places. Not here: the reasons
+(`explained`).
 """
 
 from __future__ import annotations

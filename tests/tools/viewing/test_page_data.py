@@ -126,7 +126,13 @@ def test_a_long_trace_explains_its_changes_alone(monkeypatch: pytest.MonkeyPatch
     data = page_data([ViewedRun("long", trace)])["runs"][0]
     assert data["allExplained"] is False
     for step, shown in zip(trace.steps, data["steps"], strict=True):
-        assert [at for at, cell in enumerate(shown["whys"]) if cell >= 0] == sorted(step.ids)
+        assert [at for at, _ in shown["someWhys"]] == sorted(step.ids)
+
+
+def test_a_trace_that_no_browser_can_draw_is_refused() -> None:
+    trace = replace(decoded("threshold"), length=2**22, steps=[])
+    with pytest.raises(dsldec.UsageError, match="has 4194304 positions, and a page shows at most 16384"):
+        page_data([ViewedRun("huge", trace)])
 
 
 class RandomLogits:

@@ -28,7 +28,7 @@ globalThis.dsldecTraceView = (() => {
       else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
       else made.setAttribute(key, value === true ? "" : value);
     }
-    made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    made.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
     return made;
   }
 
@@ -58,7 +58,7 @@ globalThis.dsldecTraceView = (() => {
     constructor(data) {
       Object.assign(this, data);
       this.count = data.steps.length;
-      this.hasValues = data.steps.some((step) => step.whys);
+      this.hasValues = data.steps.some((step) => step.values);
       this.ends = []; // for each number of forwards, the number of steps that are done
       data.steps.forEach((step, number) => { this.ends[step.forward] = number + 1; });
       this.ends.unshift(0);
@@ -69,6 +69,7 @@ globalThis.dsldecTraceView = (() => {
         1e-9, ...data.steps.map((step) => Math.max(0, ...step.writes.map((write) => write[3] ?? 0))));
       this.entropyName = data.names.findIndex((name) => name[0] === "entropy" && name[2]);
       data.steps.forEach((step) => {
+        if (step.someWhys) step.whys = Object.fromEntries(step.someWhys);
         step.candidatesAt = (at) => (step.window && step.candidates[at - step.window[0]]) || [];
       });
     }
@@ -120,7 +121,7 @@ globalThis.dsldecTraceView = (() => {
 
     // The text of a token on the canvas: the end of the text is one sign, since a canvas may be full of it.
     short(id) {
-      return id === this.eos ? "▪" : this.seen(id);
+      return id === this.eos ? "▪" : id === this.mask ? "·" : this.seen(id);
     }
 
     // The text of a token for eyes: an empty one and blanks are visible.
@@ -385,7 +386,7 @@ globalThis.dsldecTraceView = (() => {
       }
       if (state.change) parts.push(`${state.change} in this step`);
       if (state.isAccepted) parts.push("an accepted draft");
-      if (state.isRefused) parts.push(`a draft wrote '${run.text(state.struck)}' and was refused`);
+      if (state.isRefused) parts.push(state.struck === run.mask ? "a draft left it a mask and was refused" : `a draft wrote '${run.text(state.struck)}' and was refused`);
       else if (state.struck !== undefined) parts.push(`before it was '${run.text(state.struck)}'`);
       if (state.inWindow) parts.push("in the window");
       if (state.differs) parts.push("differs between the runs");
@@ -549,6 +550,7 @@ globalThis.dsldecTraceView = (() => {
       this.root = root;
       this.id = `trace-view-${++views}`;
       this.heading = settings.heading || 2;
+      this.isPage = settings.isPage || false; // then it also takes the keys that no other element has
       Object.assign(this, { colour: "confidence", unit: "step", speed: 4, at: 0, selected: null, timer: null });
       root.classList.add("dsldec-view");
       this.onKey = (event) => this.key(event);
@@ -798,7 +800,7 @@ globalThis.dsldecTraceView = (() => {
     key(event) {
       if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
       const target = event.target;
-      if (target !== document.body && target !== document.documentElement && !this.root.contains(target)) return;
+      if (!this.root.contains(target) && !(this.isPage && (target === document.body || target === document.documentElement))) return;
       if (target.closest && target.closest("select, textarea, [contenteditable], input:not([type=range])")) return;
       const onButton = target.closest && target.closest("button, summary, a");
       const inScroll = target.closest && target.closest(".policy");
