@@ -141,7 +141,7 @@
     const request = settings();
     status("Decoding ...");
     poll(number);
-    const answer = await ask("decode", { tab, ...request }).catch(quiet);
+    const answer = await ask("decode", { tab, number, ...request }).catch(quiet);
     if (!answer || number !== asked || answer.status === "replaced") return;
     const problem = (answer.diagnostics ?? []).map(sentence).join(" ");
     if (answer.status === "failed") {
