@@ -200,13 +200,13 @@ def test_a_dead_server_leaves_the_text(new_page: Callable[..., Any]) -> None:
     decoded(page)
     running.end(signal.SIGKILL)
     page.get_by_role("button", name="Decode again").click()
-    page.get_by_role("alert").get_by_text("The server has stopped").wait_for()
+    expect(page.get_by_role("alert")).to_contain_text("The server has stopped")
     assert "top(masked, 2, by=conf)" in text_of(page)
     page.errors_seen[:] = [one for one in page.errors_seen if "ERR_CONNECTION_REFUSED" not in one]
 
     again = start(running.port)  # with another token
     page.get_by_role("button", name="Decode again").click()
-    page.get_by_role("alert").get_by_text("The address of this page is too old").wait_for()
+    expect(page.get_by_role("alert")).to_contain_text("The address of this page is too old")
     page.errors_seen[:] = [
         one for one in page.errors_seen if "403" not in one and "ERR_CONNECTION" not in one
     ]
