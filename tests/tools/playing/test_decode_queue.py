@@ -209,6 +209,15 @@ def test_a_network_and_a_file_are_no_values() -> None:
         bound_to(policies.policy(text), {"n": "/etc/passwd"})
 
 
+def test_a_pattern_without_a_value_gets_a_sentence() -> None:
+    text = "policy p(shape: pattern):\n  window all\n  logits constrain(shape)\n  commit top(masked, 1, by=conf)\n"
+    policy = PolicyTexts().policy(text)
+    with pytest.raises(watched_decode.UsageError, match="is a pattern, and has no value"):
+        bound_to(policy, {"shape": ""})
+    assert bound_to(policy, {"shape": "[0-9]+"}).parameters["shape"] == "[0-9]+"
+    assert bound_to(policy, {"shape": "@/etc/passwd"}).parameters["shape"] == "@/etc/passwd"  # a text, no file
+
+
 def test_a_table_is_numbers_with_commas() -> None:
     condition = "conf > of(a, steps_in_window)"
     text = f"policy p(a: table by step = 0.5):\n  window all\n  commit masked and {condition} at least 1 by conf\n"
