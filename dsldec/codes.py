@@ -557,6 +557,11 @@ _CODES = (
     Code("W0560", "the values of a step could not be recorded"),
     Code("E0561", "recorded values in a trace file belong to another version of dsldec"),
     Code("W0561", "a line of a trace file has no recorded values: they are too many"),
+    Code("E0565", "no step of an answer can be explained, because it could not be decoded"),
+    Code("E0566", "there is no such step or position to explain"),
+    Code("E0567", "a token to explain is at no position, or at several"),
+    Code("E0568", "a policy has no case of this title"),
+    Code("E0569", "a trace file has no such answer, or several"),
     Code("E0555", "the cases of a policy reach a smaller share of its places than `--threshold` asks for"),
     Code("W0555", "no case reaches this place of the policy"),
 )

@@ -64,6 +64,7 @@ CLI_LAYERS = (
         "distributing",
         "editing",
         "evolving",
+        "explaining",
         "exporting",
         "frontiers",
         "listing",

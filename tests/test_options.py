@@ -98,7 +98,7 @@ def test_the_registry_has_the_backends_of_the_table() -> None:
         ({"batch": None}, "E0409", "`batch` must be a whole number of 1 or more, not `None`"),
         ({"lookahead": 2000}, "E0409", "`lookahead` must be a whole number from 1 to 1024"),
         ({"seed": None}, "E0409", "`seed` takes whole numbers"),
-        ({"trace": "yes"}, "E0409", "`trace` is True, False or `\"values\"`"),
+        ({"trace": "yes"}, "E0409", '`trace` is True, False or `"values"`'),
         ({"cache": "prefx"}, "E0414", "did you mean `prefix`?"),
         ({"cache": None}, "E0414", "there is no cache `None`"),
         ({"verify_rows": "xyz"}, "E0409", "write one of `batch`, `sequential`"),

@@ -26,6 +26,7 @@ EXAMPLES = {
     "dsldec compare": "dsldec compare threshold factor",
     "dsldec evolve": "dsldec evolve --task word_problems --out evolved",
     "dsldec export-hf": "dsldec export-hf ./MODEL threshold",
+    "dsldec why": 'dsldec why threshold --prompt "What is 14+18?"',
     "dsldec tune": "dsldec tune threshold --set confidence=0.5..0.99 --floor accuracy=0.98x",
 }
 # The action of an option `--x` that is also `--no-x`, and None where neither is written.

@@ -130,6 +130,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         "explain a policy, a word of the language, or the code of a diagnostic",
         _of("policies", "explain"),
     ),
+    "why": ("explain why a step wrote a position, or did not", _of("explaining", "why")),
     "show": (
         "print a stage of a policy's compilation: tree, facts, operations, torch graph",
         _of("policies", "show"),

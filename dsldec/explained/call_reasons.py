@@ -11,8 +11,9 @@ from types import MappingProxyType
 from ..ir.watched import GROUPS, LEFT, MASK, RIGHT, WatchedPart
 from ..language import syntax
 from ..language.words import Kind
-from .expression_reasons import YES, ExpressionReasons
+from .expression_reasons import ExpressionReasons
 from .geometry_reasons import GEOMETRY, run_around
+from .line_writer import YES
 from .selection_reasons import SELECTIONS, CallLines
 from .value_texts import text_of
 
@@ -87,8 +88,9 @@ def _reduction(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, dep
     if not places:
         why.line(depth, f"{text_of(call)}: over no position", call, None, False)
         return
-    arguments = str(len(places)), why.positions(places)
-    why.line(depth, f"{text_of(call)}: positions in the mask: {{}} ({{}})", call, None, False, *arguments)
+    arguments = why.positions(places), str(len(places))
+    template = f"{text_of(call)}: over the positions {{}}, in all {{}}"
+    why.line(depth, template, call, None, False, *arguments)
 
 
 def _run_length(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int) -> None:
@@ -138,12 +140,11 @@ CONDITIONS_OF_CALLS: Mapping[str, CallLines] = MappingProxyType(
 NUMBERS_OF_CALLS: Mapping[str, CallLines] = MappingProxyType(
     {
         **dict.fromkeys(
-            ("sum", "mean", "quantile", "std", "min", "max", "count", "fraction", "first", "last"), _reduction
+            ("sum", "mean", "quantile", "std", "min", "max", "count", "fraction", "run_count"), _reduction
         ),
-        **dict.fromkeys(("run_count",), _reduction),
         "run_length": _run_length,
         "distance": _distance,
         "density": _distance,
-        **dict.fromkeys(("kl", "js", "random", "before", "run"), _nothing),
+        **dict.fromkeys(("first", "last", "kl", "js", "random", "before", "run"), _nothing),
     }
 )

@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 from ..ir.watched import DISTANCE, LEFT, MASK, OFFSET, RIGHT, TRIM, WatchedPart
 from ..language import syntax
-from .expression_reasons import YES, ExpressionReasons
-from .selection_reasons import CallLines, keyword, outside, part_of
+from .expression_reasons import ExpressionReasons
+from .line_writer import YES
+from .selection_reasons import CallLines, keyword, outside, part_of, place
 from .value_texts import number_text, text_of
 
 
@@ -35,7 +36,7 @@ def dilate(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: 
         template = f"{text_of(call)} {YES[holds]}: {text_of(call.arguments[0])} has no position"
         why.line(depth, template, call, holds, True)
     else:
-        template = f"{text_of(call)} {YES[holds]}: the nearest position is {{}} away, and at most {{}} count"
+        template = f"{text_of(call)} {YES[holds]}: the nearest position is {{}} away, and {{}} is the most"
         if why.line(depth, template, call, holds, True, number_text(distance), why.text(most)):
             why.number(most, depth + 1)
 
@@ -112,7 +113,11 @@ def grow(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: in
             why.grouped(of, depth + 1)
     elif holds:
         first, last = run_around(why.values.wide(part.operation), at)
-        arguments = why.position(first), why.position(last), why.positions([i for i in range(first, last + 1) if seeds[i]])
+        arguments = (
+            why.position(first),
+            why.position(last),
+            why.positions([i for i in range(first, last + 1) if seeds[i]]),
+        )
         template = f"{text}: the run that grew is now positions {{}} to {{}}, from {{}}"
         if why.line(depth, template, call, holds, True, *arguments):
             _walked_over(why, part, call, depth + 1, at)
@@ -126,7 +131,9 @@ def _not_reached(
     at, text = why.at or 0, f"{text_of(call)} {YES[False]}"
     runs = [place for place, held in enumerate(seeds) if held]
     if not runs:
-        why.line(depth, f"{text}: {text_of(call.arguments[0])} has no position to grow from", call, False, True)
+        why.line(
+            depth, f"{text}: {text_of(call.arguments[0])} has no position to grow from", call, False, True
+        )
         return
     nearest = min(runs, key=lambda place: (abs(place - at), place))
     first, last = run_around(seeds, nearest)
@@ -139,23 +146,21 @@ def _not_reached(
         template = f"{text}: the run of positions {{}} to {{}} is cut back, or another run is in its way"
         why.line(depth, template, call, False, True, *run)
         return
-    template = f"{text}: the run of positions {{}} to {{}} ends at {{}}, and at most {{}} misses in a row are crossed"
+    template = f"{text}: the run of positions {{}} to {{}} grows to position {{}}, and crosses at most {{}} misses in a row"
     if why.line(depth, template, call, False, True, *run, why.position(ends), str(gap)):
         _walked_over(why, part, call, depth + 1, missed, left=step < 0)
 
 
-def _walk(
-    over: Sequence[object], begin: int, to: int, step: int, gap: int
-) -> tuple[int, int | None]:
-    """The place at which a walk ends, and the first place that it misses; no such place if it arrives."""
+def _walk(over: Sequence[object], begin: int, to: int, step: int, gap: int) -> tuple[int, int | None]:
+    """The place at which a walk ends, and the place that decides: `to` if the walk misses it, else the first
+    place behind the end; `None` if the walk arrives.
+    """
     ends, missed = begin, 0
-    for place in range(begin + step, to + step, step):
-        if over and over[place]:
-            ends, missed = place, 0
-        else:
-            missed += 1
+    for at in range(begin + step, to + step, step):
+        passes = bool(over and over[at])
+        ends, missed = (at, 0) if passes else (ends, missed + 1)
         if missed > gap:
-            return ends, to if not (over and over[to]) else ends + step
+            return ends, ends + step if over and over[to] else to
     return ends, None if ends == to else to
 
 
@@ -167,11 +172,7 @@ def _walked_over(
     over = part_of(part, keyword(call, "over") if left or right is None else right)
     if over is None or why.values.holds(over.operation, at) is None:
         return
-    if at == why.at:
-        why.grouped(over, depth)
-    elif why.line(depth, "at position {}:", call, None, False, why.position(at)):
-        with why.elsewhere(at):
-            why.grouped(over, depth + 1)
+    place(why, over, at, depth)
 
 
 GEOMETRY: Mapping[str, CallLines] = MappingProxyType(

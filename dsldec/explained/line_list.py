@@ -9,7 +9,7 @@ from ..source import Span
 from .why import WhyLine
 
 MOST_LINES = 60
-DEEPEST = 9
+DEEPEST = 16
 CUT = "..."
 
 
@@ -32,7 +32,7 @@ class LineList:
         span: Span | None = None,
         decides: bool = False,
     ) -> bool:
-        """Whether the line has room. What is inside of a line without room is not written either."""
+        """Whether the line has room. The parts of a line without room have no lines."""
         if depth > DEEPEST or self.full:
             if self.lines[-1].template != CUT:
                 self.lines.append(WhyLine(min(depth, DEEPEST + 1), CUT))

@@ -32,7 +32,7 @@ def texts_of_line(line: Mapping[str, Any]) -> tuple[str | None, dict[int, str]]:
         raise WrongLine("has `tokens` that are no object")
     for id_, text in tokens.items():
         require(id_.isascii() and id_.isdecimal() and len(id_) < 20, "has an invalid id in `tokens`")
-        require(isinstance(text, str) and len(text) <= LONGEST_TOKEN, "has a text in `tokens` that is none")
+        require(isinstance(text, str) and len(text) <= LONGEST_TOKEN, "has an invalid text in `tokens`")
     texts = {int(id_): text for id_, text in tokens.items()}
     require(all(is_int(id_, 0, LARGEST_ID) for id_ in texts), "has an invalid id in `tokens`")
     return prompt, texts

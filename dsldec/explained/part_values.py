@@ -15,13 +15,18 @@ from ..language.walk import bodies
 from .step_record import RecordedValue, StepRecord
 
 
+def statements_of(record: StepRecord) -> tuple[syntax.Statement, ...]:
+    """The statements of the phase of a step."""
+    return bodies(record.explained.checked.resolved.policy)[record.phase].statements
+
+
 class PartValues:
     """The values of one step. `statements`: of its phase, in order; `places`: their places in this order."""
 
     def __init__(self, record: StepRecord) -> None:
         self.record, self.watched = record, record.explained.watched
         self.resolved = record.explained.checked.resolved
-        self.statements = bodies(self.resolved.policy)[record.phase].statements
+        self.statements = statements_of(record)
         self.places = {statement: place for place, statement in enumerate(self.statements)}
         self.length = len(record.canvas)
         self._columns: dict[int, RecordedValue | Sequence[RecordedValue] | None] = {}

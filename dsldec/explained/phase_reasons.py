@@ -9,11 +9,10 @@ from collections.abc import Mapping
 
 from ..ir.watched import NAMED, RAN, STAYS, WHEN
 from ..language import syntax
-from .expression_reasons import YES
 from .part_values import PartValues
 from .position_reasons import WRITING
 from .statement_reasons import StatementReasons
-from .value_texts import text_of
+from .value_texts import number_text, text_of
 from .why import WhyLine
 
 
@@ -31,6 +30,7 @@ def why_phase(values: PartValues, texts: Mapping[int, str]) -> tuple[WhyLine, ..
         elif isinstance(statement, syntax.Fill):
             reasons.of_row(statement, True if statement.condition is None else reasons.did(statement, WHEN))
     _of_window(reasons)
+    _of_candidates(reasons)
     return tuple(reasons.lines.lines)
 
 
@@ -71,6 +71,12 @@ def _of_exit(reasons: StatementReasons, statement: syntax.Next | syntax.Finish, 
         return False
     reasons.of_row(statement, holds)
     return bool(holds) and isinstance(statement, syntax.Next)
+
+
+def _of_candidates(reasons: StatementReasons) -> None:
+    """The scores of the candidates of a `branch`."""
+    for number, score in enumerate(reasons.values.record.scores):
+        reasons.lines.add(0, "candidate {} has the score {}", str(number), number_text(score))
 
 
 def _of_window(reasons: StatementReasons) -> None:

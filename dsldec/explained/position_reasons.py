@@ -5,12 +5,13 @@ Not here: the lines of a statement (`statement_reasons`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..ir.watched import AFTER
 from ..language import syntax
 from .part_values import PartValues
 from .statement_reasons import StatementReasons, Writing
+from .step_record import StepRecord
 from .why import Why
 
 COMMITTED, EDITED, REVOKED, UNCHANGED = "committed", "edited", "revoked", "unchanged"
@@ -18,12 +19,14 @@ WRITING = (syntax.Commit, syntax.Revoke, syntax.Edit, syntax.Fill)
 OF_MASKED = (syntax.Commit, syntax.Fill)
 
 
-def why_position(values: PartValues, position: int, texts: Mapping[int, str]) -> Why:
-    """The explanation of a position. `values`: of the step."""
+def why_position(
+    values: PartValues, position: int, texts: Mapping[int, str], earlier: Sequence[StepRecord] = ()
+) -> Why:
+    """The explanation of a position. `values`: of the step; `earlier`: the steps before it."""
     record = values.record
     at = position - record.start
     inside = 0 <= at < len(record.canvas)
-    reasons = StatementReasons(values, at if inside else None, texts)
+    reasons = StatementReasons(values, at if inside else None, texts, earlier)
     touching = _touching(values, at) if inside else []
     outcome = _outcome(values, at, touching) if inside else UNCHANGED
     if not inside:
@@ -31,6 +34,8 @@ def why_position(values: PartValues, position: int, texts: Mapping[int, str]) ->
     elif touching:
         for statement in touching:
             reasons.writing(statement)
+        if outcome == UNCHANGED:
+            reasons.lines.add(0, "after these statements, the position is as before the step")
     else:
         _untouched(reasons, at)
     if record.recomputed:
@@ -66,7 +71,7 @@ def _untouched(reasons: StatementReasons, at: int) -> None:
     """The lines of a position that no statement changed."""
     record, lines = reasons.values.record, reasons.lines
     masked = record.canvas[at] == record.mask_id
-    writing = [one for one in reasons.values.statements if isinstance(one, WRITING)]
+    writing: list[Writing] = [one for one in reasons.values.statements if isinstance(one, WRITING)]
     if not record.editable[at]:
         template = "given text, or outside of the window: {}" if not masked else "outside of the window"
         arguments = [] if masked else [reasons.id(record.canvas[at])]
@@ -78,7 +83,7 @@ def _untouched(reasons: StatementReasons, at: int) -> None:
         if not changing:
             template += ", and no statement here changes what is written"
         lines.add(0, template, reasons.id(record.canvas[at]), holds=None, decides=not changing)
-        writing = changing
+        writing = [*changing]
     elif not writing:
         lines.add(0, "no statement of this phase writes", holds=False, decides=True)
     for statement in writing:

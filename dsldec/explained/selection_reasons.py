@@ -5,13 +5,16 @@ Not here: runs and distances (`geometry_reasons`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from ..ir.watched import GROUPS, MASK, PASSES, RANDOM, RANK, SCORE, WIDTH, WatchedPart
+from ..ir.watched import GROUPS, MASK, RANDOM, RANK, SCORE, WIDTH, WatchedPart
 from ..language import syntax
 from ..language.arithmetic import float32
-from .expression_reasons import YES, ExpressionReasons
+from .expression_reasons import ExpressionReasons
+from .line_writer import YES
+from .part_values import PartValues
 from .value_texts import number_text, text_of
 
 CallLines = Callable[[ExpressionReasons, WatchedPart, syntax.Call, int], None]
@@ -32,7 +35,7 @@ def outside(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth:
     if why.values.holds(part.named.get(MASK), why.at) is not False:
         return False
     of = call.arguments[0]
-    template = f"{text_of(call)} {YES[False]}: it selects from {text_of(of)} alone"
+    template = f"{text_of(call)} {YES[False]}: the position is not in `{text_of(of)}`"
     mask = part_of(part, of)
     if why.line(depth, template, call, False, mask is None) and mask is not None:
         why.grouped(mask, depth + 1)
@@ -57,7 +60,7 @@ def top(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int
     template, arguments = ranked(why, part, call)
     which = {"top": "the best", "lowest": "the lowest", "sample": "the first drawn"}[call.function.text]
     size = "not recorded" if count is None else why.text(count)
-    template = f"{text_of(call)} {YES[holds]}: {template}, and {which} {{}} count"
+    template = f"{text_of(call)} {YES[holds]}: {template}, and it chooses {which} {{}}"
     if why.line(depth, template, call, holds, True, *arguments, size):
         for one in (count, part_of(part, keyword(call, "by"))):
             if one is not None:
@@ -93,15 +96,12 @@ def prefix(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: 
         arguments += [why.position(first), str(why.values.value(part.named.get(RANK), first))]
     if not why.line(depth, template, call, holds, True, *arguments) or condition is None or first is None:
         return
-    with why.elsewhere(first):
-        why.grouped(condition, depth + 1)
+    place(why, condition, first, depth + 1)
     if holds:
         _selected_from(why, part, call, depth + 1)
 
 
-def _first_failure(
-    why: ExpressionReasons, part: WatchedPart, condition: WatchedPart | None
-) -> int | None:
+def _first_failure(why: ExpressionReasons, part: WatchedPart, condition: WatchedPart | None) -> int | None:
     """The best position at which the condition fails, in the group of the position."""
     values, ranks = why.values, why.values.wide(part.named.get(RANK))
     groups = values.wide(part.named.get(GROUPS)) or [0] * values.length
@@ -126,7 +126,8 @@ def thin(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: in
     by = "" if score is None else f"{text_of(score.node)} {{}}"
     template = f"{text_of(call)} {YES[holds]}"
     if holds:
-        more, arguments, below = f"picked with {by}", texts, part_of(part, keyword(call, "while"))
+        more, arguments, condition = f"picked with {by}", texts, part_of(part, keyword(call, "while"))
+        below = None if condition is None else (condition, why.at)
     else:
         more, arguments, below = _not_picked(why, part, call, by, texts)
     if not why.line(depth, f"{template}: {more}", call, holds, True, *arguments):
@@ -134,50 +135,72 @@ def thin(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: in
     if score is not None:
         why.number(score, depth + 1)
     if below is not None:
-        why.grouped(below, depth + 1)
+        place(why, *below, depth + 1)
+
+
+def place(why: ExpressionReasons, part: WatchedPart, at: int, depth: int) -> None:
+    """The lines of a condition at a place of the window, below a line that names it if it is another one."""
+    if at == why.at:
+        why.grouped(part, depth)
+    elif why.lines.add(depth, "at position {}:", why.position(at), span=part.node.span):
+        with why.elsewhere(at):
+            why.grouped(part, depth + 1)
 
 
 def _not_picked(
     why: ExpressionReasons, part: WatchedPart, call: syntax.Call, by: str, texts: list[str]
-) -> tuple[str, list[str], WatchedPart | None]:
-    """Why a position of the mask is no pick, and the condition that decides."""
+) -> tuple[str, list[str], tuple[WatchedPart, int] | None]:
+    """Why a position of the mask is no pick, and the condition that decides, with its place."""
     values, at = why.values, why.at or 0
     scores, picks = values.wide(part.named.get(SCORE)), values.chosen(part.operation)
     width = values.value(part.named.get(WIDTH), at)
+    if not scores or width is None:
+        return by, texts, None
+    if not scores[at] > 0:
+        return f"{by}, and it picks only scores above 0", texts, None
+    left, near = _left(part, values, call), min(picks, key=lambda pick: (abs(pick - at), pick), default=at)
+    if at not in left:
+        arguments = [
+            *texts,
+            why.position(near),
+            number_text(scores[near]),
+            str(abs(near - at)),
+            number_text(width),
+        ]
+        return f"{by}, but position {{}} was picked with {{}}, {{}} away, nearer than {{}}", arguments, None
+    if picks and keyword(call, "kernel") is not None:
+        by += " falls to {} by the picks around it, the nearest at {}"
+        texts = [*texts, number_text(left[at]), why.position(near)]
     passes = part_of(part, keyword(call, "while"))
-    near = min(picks, key=lambda pick: (abs(pick - at), pick), default=None)
-    weak = text_of(call.function)
-    if scores and not scores[at] > 0:
-        return f"{by}, and `{weak}` picks only above 0", texts, None
-    if near is not None and keyword(call, "gap") is not None and width is not None and abs(near - at) < width:
-        arguments = [*texts, why.position(near), number_text(scores[near]), str(abs(near - at))]
-        far = number_text(width)
-        return f"{by}, but position {{}} was picked before with {{}}, {{}} away, nearer than {{}}", [
-            *arguments,
-            far,
-        ], None
-    if near is not None and keyword(call, "kernel") is not None and scores and width is not None:
-        left = _weakened(scores, picks, float(width))
-        texts = [*texts, number_text(left[at]), why.position(near), str(abs(near - at))]
-        by += " falls to {} by the picks around it (the nearest is position {}, {} away)"
-        if passes is not None and why.holds(passes) is False:
-            return f"{by}; also `while` fails here", texts, passes
-        return by + ", and others come before it", texts, None
     if passes is not None and why.holds(passes) is False:
-        return f"{by}, and `while` fails here", texts, passes
-    return f"{by}, and the picks end before it; picked: {{}}", [*texts, why.positions(picks)], None
+        return f"{by}, and `while` fails here", texts, (passes, at)
+    named = values.operation(part.operation).attribute
+    most = values.record.explained.parameters.get(named) if isinstance(named, str) else named
+    if isinstance(most, int) and len(picks) >= most:
+        return f"{by}, and all {{}} picks are better", [*texts, str(most)], None
+    best = min(left, key=lambda place: (-left[place], place))
+    if passes is None or values.holds(passes.operation, best) is not False:
+        return f"{by}, and better positions are picked", texts, None
+    template = f"{by}, but position {{}} comes first with {{}}, and `while` fails there"
+    return template, [*texts, why.position(best), number_text(left[best])], (passes, best)
 
 
-def _weakened(scores: list[bool | int | float], picks: list[int], width: float) -> list[float]:
-    """The scores after all picks: each one leaves the share 1 - exp(-d² / width²) at the distance d."""
-    import math
-
-    left = [float(score) for score in scores]
+def _left(part: WatchedPart, values: PartValues, call: syntax.Call) -> dict[int, float]:
+    """The positions that are no picks and that no pick has removed, with their scores after all picks."""
+    scores, picks = values.wide(part.named.get(SCORE)), values.chosen(part.operation)
+    width = float(values.value(part.named.get(WIDTH), 0) or 0)
+    left = {at: float(scores[at]) for at in values.chosen(part.named.get(MASK)) if at not in picks}
     for pick in picks:
-        for at in range(len(left)):
-            share = 1.0 if width == 0 else -math.expm1(-(((at - pick) / width) ** 2))
-            left[at] = float32(left[at] * share)
-    return left
+        if keyword(call, "gap") is not None:
+            left = {at: score for at, score in left.items() if not abs(at - pick) < width}
+        else:
+            left = {at: float32(score * _share(at - pick, width)) for at, score in left.items()}
+    return {at: score for at, score in left.items() if score > 0}
+
+
+def _share(distance: int, width: float) -> float:
+    """The share of a score that a pick at a distance leaves."""
+    return 1.0 if width == 0 else -math.expm1(-((distance / width) ** 2))
 
 
 def chance(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int) -> None:

@@ -5,15 +5,14 @@ Not here: expressions (`expression_reasons`), the choice of the statements (`pos
 
 from __future__ import annotations
 
-from ..ir.watched import CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, WHEN, WatchedPart
+from ..ir.watched import CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, WatchedPart
 from ..language import syntax
 from .call_reasons import CallReasons
-from .expression_reasons import YES
-from .selection_reasons import keyword as keyword
+from .line_writer import YES
 from .value_texts import text_of
 
 Writing = syntax.Commit | syntax.Revoke | syntax.Edit | syntax.Fill
-Conditional = syntax.Fill | syntax.Stay | syntax.Refresh | syntax.Next | syntax.Finish
+WithCondition = syntax.Fill | syntax.Stay | syntax.Refresh | syntax.Next | syntax.Finish
 
 
 class StatementReasons(CallReasons):
@@ -40,7 +39,7 @@ class StatementReasons(CallReasons):
                 else:
                     self._of_written(statement, depth + 1)
 
-    def when(self, statement: Conditional, depth: int) -> None:
+    def when(self, statement: WithCondition, depth: int) -> None:
         """The lines of the condition of a statement."""
         part = self.part(statement, statement.condition)
         if part is not None:
@@ -61,7 +60,11 @@ class StatementReasons(CallReasons):
         floor = bool(chosen) and not passes
         if floor and commit.at_least is not None:
             self._floor(commit, commit.at_least, True, depth)
-        if not floor and (chosen or not passes) and isinstance(mask.node, syntax.Conjunction | syntax.Disjunction):
+        if (
+            not floor
+            and (chosen or not passes)
+            and isinstance(mask.node, syntax.Conjunction | syntax.Disjunction)
+        ):
             self.condition(mask, depth)
         else:
             self.grouped(mask, depth)
@@ -72,7 +75,9 @@ class StatementReasons(CallReasons):
         if chosen and commit.at_most is not None:
             self._limit(commit, commit.at_most, depth)
 
-    def _cannot_write(self, statement: syntax.Commit | syntax.Edit, ids: syntax.Expression | None, depth: int) -> None:
+    def _cannot_write(
+        self, statement: syntax.Commit | syntax.Edit, ids: syntax.Expression | None, depth: int
+    ) -> None:
         """An id that cannot be written: none, MASK, or one that the pattern refuses."""
         part = self.part(statement, ids)
         if part is not None:
@@ -92,10 +97,10 @@ class StatementReasons(CallReasons):
         rank = self.values.value(self.values.of_statement(commit, FLOOR_RANK), self.at)
         text = f"{text_of(floor)} {YES[chosen]}"
         if not chosen and not lacking:
-            template = f"{text}: enough positions pass without it, {{}} of {{}}"
-            arguments = [str(len(pass_mask)), self.text(count)]
+            template = f"{text}: not needed, because other positions pass: {{}}"
+            arguments = [self.positions(pass_mask)]
         else:
-            template = f"{text}: rank {{}} of the others by {text_of(score.node)} {{}}, and {{}} pass, so {{}} more count"
+            template = f"{text}: rank {{}} of the others by {text_of(score.node)} {{}}; {{}} pass, so it adds the best {{}}"
             arguments = [str(rank), self.text(score), str(len(pass_mask)), str(lacking)]
         if self.line(depth, template, floor, chosen, True, *arguments) and (chosen or lacking):
             self.number(score, depth + 1)
@@ -109,7 +114,7 @@ class StatementReasons(CallReasons):
         if count is None or rank is None:
             return
         by = " by position" if score is None else f" by {text_of(score.node)} {{}}"
-        template = f"{text_of(limit)} {YES[holds]}: rank {{}}{by}, and at most {{}} count"
+        template = f"{text_of(limit)} {YES[holds]}: rank {{}}{by}, and the limit is {{}}"
         arguments = [str(rank), *([] if score is None else [self.text(score)]), self.text(count)]
         if self.line(depth, template, limit, holds, True, *arguments):
             self.number(count, depth + 1)
@@ -159,7 +164,7 @@ class StatementReasons(CallReasons):
 
     # --- statements of the row
 
-    def of_row(self, statement: Conditional, holds: bool | None, more: str = "", *arguments: str) -> None:
+    def of_row(self, statement: WithCondition, holds: bool | None, more: str = "", *arguments: str) -> None:
         """The lines of a statement with a condition for the row."""
         template = f"{text_of(statement)} {YES[holds]}{more}"
         if self.line(0, template, statement, holds, statement.condition is None, *arguments):

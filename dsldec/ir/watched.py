@@ -26,21 +26,21 @@ WATCHED = "watched_"  # begins the names of the results that no step reports
 # Results of a statement, by name: the positions chosen before and after its limit, the positions that it
 # wrote, whether its condition holds, whether the row stays in a full window.
 CHOSEN, LIMITED, WRITTEN, WHEN, STAYS = "chosen", "limited", "written", "when", "stays"
-# Further ones: the masked positions in the window as a commit runs, and the rank of each position in the order
-# of its floor and of its limit.
+# Further ones: the masked positions in the window as a commit runs, and the rank of each position in the
+# order of its floor and of its limit.
 MASKED, FLOOR_RANK, LIMIT_RANK = "masked", "floor rank", "limit rank"
 # Operations of an expression, by name: the mask that a call selects from or reduces over, its score and the
 # rank by it, the groups, the distance to a mask, the random number, the width of the picks, other masks.
 MASK, SCORE, RANK, GROUPS, DISTANCE, RANDOM = "mask", "score", "rank", "groups", "distance", "random"
-WIDTH, PASSES, LEFT, RIGHT, TRIM, OFFSET = "width", "passes", "left", "right", "trim", "offset"
+WIDTH, LEFT, RIGHT, TRIM, OFFSET = "width", "left", "right", "trim", "offset"
 # Results of a step: the phase that ran, the phase that the state named, the canvas after the statements.
 RAN, NAMED, AFTER = "ran", "named", "after"
 # The inputs of an operation that an explanation shows, by the name of the operation.
 SHOWN_INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "order": (MASK, SCORE, GROUPS),
-        "thin": (MASK, SCORE, PASSES, WIDTH),
-        "thin_by_kernel": (MASK, SCORE, PASSES, WIDTH),
+        "thin": (MASK, SCORE, "", WIDTH),
+        "thin_by_kernel": (MASK, SCORE, "", WIDTH),
         "grow": (MASK, LEFT, RIGHT, OFFSET, "", TRIM),
         "runs_holding": (MASK, LEFT),
         "trim": (MASK, TRIM),
@@ -95,8 +95,8 @@ class WatchedProgram:
 
     `expressions`: the operations of an expression, by the index of its phase. An expression has several where
     it is the argument of a function that reads it more than once. `statements`: the operations of a statement
-    by name (`CHOSEN`, `LIMITED`, `WRITTEN`, `WHEN`, `STAYS` ...). `parts`: the expressions of a statement with
-    their parts. `headers`: those of the header of a phase. `results`: of the step (`AFTER`; with phases also
+    by name (`CHOSEN`, `LIMITED`, `WRITTEN`, `WHEN`, `STAYS` ...). `parts`: the expressions of a statement
+    with their parts. `headers`: those of the header of a phase. `results`: of the step (`AFTER`; with phases also
     `RAN`, `NAMED`).
     """
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..files import LARGEST_CASES_FILE, Unreadable, read_text
-from ..policy import load
+from ..policy import Policy, load
 from ..resources import cases_file, shipped_policies, shown_policy_file
 from ..source import Source
 from ..terminal import data
 from . import quoted_path
-from .cases import read_cases
+from .cases import Case, read_cases
 from .check import JSON_VERSION, record
 from .coverage.report import Coverage, coverage_of
 from .verdict import Outcome, outcome_of
@@ -108,14 +108,30 @@ def _print_json(outcomes: Sequence[Outcome], covered: Sequence[Coverage] | None)
     print(json.dumps(whole, ensure_ascii=False), file=data())
 
 
+def cases_of(name: str) -> tuple[Policy, list[Case]]:
+    """The policy of a name, and its cases. Raises `UsageError` and `PolicyError`."""
+    file, shown = _file_of(name)
+    text = _read(file, name.endswith(".cases"))
+    cases, wrong = read_cases(Source(text, shown))
+    if wrong:
+        raise PolicyError(wrong)
+    return load(_policy_of(name)), cases
+
+
+def _file_of(name: str) -> tuple[Path, str]:
+    """The file of cases, and how diagnostics name it."""
+    is_shipped = name in shipped_policies()
+    stem = name.removesuffix(".cases" if name.endswith(".cases") else ".policy")
+    file = cases_file(name) if is_shipped else Path(f"{stem}.cases")
+    return file, shown_policy_file(file) if is_shipped else str(file)
+
+
 def outcomes_of(name: str) -> Iterator[Outcome]:
     """Every case of a policy, or of a file of cases, with its outcome. Raises `UsageError` for files that
     cannot be read.
     """
-    is_shipped, is_cases = name in shipped_policies(), name.endswith(".cases")
-    stem = name.removesuffix(".cases" if is_cases else ".policy")
-    file = cases_file(name) if is_shipped else Path(f"{stem}.cases")
-    shown = shown_policy_file(file) if is_shipped else str(file)
+    is_cases = name.endswith(".cases")
+    file, shown = _file_of(name)
     try:
         # The named file is read first, so that a diagnostic is about it.
         text = _read(file, is_cases) if is_cases else None

@@ -1,0 +1,65 @@
+"""The steps of one answer with their records: of a trajectory, or of a case.
+
+Not here: which answer the user means (`sources`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...explained.reasons import ExplainedStep
+from ...explained.value_texts import id_text
+from ...explained.why import Why
+from ...trajectory import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRun:
+    """The steps of one answer.
+
+    `records`: of the steps, `None` for a step without values; `canvases`: the ids of all positions before the
+    first step, and after each step; `texts`: of ids.
+    """
+
+    title: str
+    records: Sequence[ExplainedStep | None]
+    canvases: Sequence[Sequence[int]]
+    texts: Mapping[int, str]
+    mask_id: int
+
+    @property
+    def length(self) -> int:
+        return len(self.canvases[0])
+
+    def written(self, step: int) -> list[int]:
+        """The positions that a step changed."""
+        pairs = enumerate(zip(self.canvases[step], self.canvases[step + 1], strict=True))
+        return [position for position, (before, after) in pairs if before != after]
+
+    def last_write(self, position: int) -> int | None:
+        """The last step that wrote a position."""
+        steps = range(len(self.records) - 1, -1, -1)
+        return next((step for step in steps if position in self.written(step)), None)
+
+    def why(self, step: int, position: int) -> Why | None:
+        """The explanation; `None` for a step without values."""
+        record = self.records[step]
+        earlier = [one for one in self.records[:step] if one is not None]
+        return None if record is None else record.why(position, self.texts, earlier)
+
+    def token(self, id_: int) -> str:
+        return id_text(id_, self.mask_id, self.texts)
+
+
+def of_trajectory(title: str, trajectory: Trajectory) -> ExplainedRun:
+    """The run of a trajectory with recorded values."""
+    begin = len(trajectory.prompt_ids)
+    records = [step.record if isinstance(step.record, ExplainedStep) else None for step in trajectory.steps]
+    canvases = [canvas[begin:] for canvas in trajectory.canvases()]
+    return ExplainedRun(title, records, canvases, trajectory.tokens, trajectory.mask_id)
+
+
+def deciding(why: Why) -> Iterator[str]:
+    """The texts of the lines that decide."""
+    yield from (line.text for line in why.lines if line.decides)
