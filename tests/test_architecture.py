@@ -72,6 +72,7 @@ CLI_LAYERS = (
         "policies",
         "precompiling",
         "tuning",
+        "viewing",
     ),  # the verbs
     ("evaluating",),
     ("flags",),
@@ -104,7 +105,7 @@ MET_IN_ONE_PLACE = {
 # owned already.
 READS = frozenset(("read_text", "read_bytes", "loads"))
 READ_THEIR_OWN = {
-    "files.py", "language/grammar.py", "tools/evaluate.py", "tools/build.py", "tools/bench_compile.py", "tools/inside.py", "tools/batch_pool.py", "tools/batch_worker.py", "tools/results.py", "tools/model.py",
+    "files.py", "language/grammar.py", "tools/evaluate.py", "tools/build.py", "tools/bench_compile.py", "tools/inside.py", "tools/batch_pool.py", "tools/batch_worker.py", "tools/results.py", "tools/model.py", "tools/viewing/page.py",
     "patterns/dfa_process.py", "backends/user_folder.py", "models/train/loop.py", "models/weights.py", "models/vocab_txt.py", "models/chat_template.py", "models/template_process.py",
     "backends/aot.py", "backends/engine_cache.py", "backends/manifest_reader.py", "backends/sealed.py",
     "backends/step_cache.py", "backends/step_form.py", "tools/playing/play_assets.py",

@@ -71,6 +71,10 @@ def _run_parser() -> Parser:
     help = "write one JSON object a prompt to FILE, each as soon as it is finished; `-` is standard output (default: answers as text)"
     add("--out", metavar="FILE", help=help)
     add_files(parser)
+    help = (
+        "write a page that shows every step of the answer, and why each position was written; for one prompt"
+    )
+    add("--html", metavar="FILE", help=help)
     help = "show how the canvas fills (default: if standard output is a terminal)"
     add("--live", action=YES_OR_NO, help=help)
     return parser

@@ -158,6 +158,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         "show the smallest case on which two policies differ, or say what was tried",
         _of("comparing", "compare"),
     ),
+    "view": ("write a page that shows every step of a trace", _of("viewing", "view")),
     "evolve": ("search for new policies on a task", _of("evolving", "evolve")),
     "play": ("write policies in the browser, and watch them decode", _of("playing", "play")),
     "lsp": ("serve an editor with the Language Server Protocol", _of("editing", "lsp")),

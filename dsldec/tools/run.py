@@ -30,6 +30,7 @@ from .results_file import STANDARD_OUTPUT, ResultsFile
 from .settings import chosen, title
 from .tally import Tally
 from .trace_file import TraceFile
+from .viewing.run_page import RunPage
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -50,11 +51,12 @@ class RunOptions:
     values: bool = False
     resume: bool = False
     live: bool | None = None
+    html: str | None = None
 
     @property
     def trace(self) -> bool | str:
         """The option `trace` of `decode`."""
-        return VALUES if self.values else self.trace_file is not None
+        return VALUES if self.values or self.html is not None else self.trace_file is not None
 
 
 def run(options: RunOptions) -> int:
@@ -78,6 +80,7 @@ class Files:
 
     results: ResultsFile | None
     traces: TraceFile | None
+    page: RunPage | None = None
 
     def append(self, result: Result) -> None:
         """Write a result, after its trace: an answer in the results file has its trace."""
@@ -85,12 +88,15 @@ class Files:
             self.traces.append(result)
         if self.results is not None:
             self.results.append(result)
+        if self.page is not None:
+            self.page.append(result)
 
 
 def files_of(
     options: RunOptions, prompts: Sequence[Prompt], made: Mapping[str, Any], open_things: ExitStack
 ) -> Files:
     """The files of a run, which `open_things` closes. `made`: see `made_by`."""
+    page = None if options.html is None else RunPage(options.html, made["policy"], prompts)
     results = None
     if options.out is not None:
         results = ResultsFile(options.out, prompts, resume=options.resume, made_by=made)
@@ -99,7 +105,7 @@ def files_of(
     traces = _traces(options, prompts, made, results)
     if traces is not None:
         open_things.callback(traces.close)
-    return Files(results, traces)
+    return Files(results, traces, page)
 
 
 def work_of(options: RunOptions, prompts: Sequence[Prompt], files: Files) -> tuple[list[Prompt], Tally]:
@@ -157,6 +163,9 @@ def require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
     if options.resume and options.out is None:
         help = "name the file to continue: `--out results.jsonl --resume`"
         raise UsageError(Diagnostic("E0423", "`--resume` needs `--out`", help=help))
+    if options.resume and options.html is not None:
+        help = "store the steps: `--trace traces.jsonl --values`; then `dsldec view traces.jsonl` writes the page"
+        raise UsageError(Diagnostic("E0423", "`--html` cannot be used with `--resume`", help=help))
     if options.values and options.trace_file is None:
         help = f"name the file: `--trace {TraceFile.example} --values`"
         raise UsageError(Diagnostic("E0423", "`--values` needs `--trace`", help=help))

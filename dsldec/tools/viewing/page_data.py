@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...diagnostics import Diagnostic, UsageError
 from ...editors.roles import roles
 from ...explained.explained_policy import ExplainedPolicy
 from ...explained.reasons import ExplainedStep
@@ -20,6 +21,10 @@ from .why_data import WhyTable
 
 FORMAT = 1
 LONGEST_TABLE = 12  # of the numbers of a parameter
+# A trace file may come from anyone, and a browser has to draw the page.
+MOST_POSITIONS = 2**14
+MOST_STEPS = 2**15
+MOST_VALUES = 2**21  # positions of all windows with values
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +43,30 @@ class ViewedRun:
 
 def page_data(runs: Sequence[ViewedRun]) -> dict[str, Any]:
     """The data of one run, or of two to be compared, as an object for JSON. Raises `ValueError` for another
-    number of runs.
+    number of runs, `UsageError` (E0573) for a trace that is too large.
     """
     if len(runs) not in (1, 2):
         raise ValueError(f"a page has one or two runs, not {len(runs)}")
+    for run in runs:
+        _require_size(run.trajectory)
     return {
         "format": FORMAT,
         "runs": [_run(run) for run in runs],
         **(_difference(*(run.trajectory for run in runs)) if len(runs) == 2 else {}),
     }
+
+
+def _require_size(trace: Trajectory) -> None:
+    windows = sum(len(step.record.canvas) for step in trace.steps if isinstance(step.record, ExplainedStep))
+    for count, most, noun in (
+        (trace.length, MOST_POSITIONS, "positions"),
+        (len(trace.steps), MOST_STEPS, "steps"),
+        (windows, MOST_VALUES, "positions with values"),
+    ):
+        if count > most:
+            message = f"the trace has {count} {noun}, and a page shows at most {most}"
+            help = "`dsldec why` explains one position of one step"
+            raise UsageError(Diagnostic("E0573", message, help=help))
 
 
 def _run(run: ViewedRun) -> dict[str, Any]:
@@ -66,6 +86,7 @@ def _run(run: ViewedRun) -> dict[str, Any]:
         "promptTokens": len(trajectory.prompt_ids),
         "length": trajectory.length,
         "mask": trajectory.mask_id,
+        "eos": trajectory.eos_id,
         "texts": _texts(run, steps),
         "given": sorted([at, id_] for at, id_ in trajectory.given.items()),
         "phases": [shown_token(name) for name in dict.fromkeys(step.phase for step in trajectory.steps)],

@@ -64,7 +64,7 @@ class StepTable:
             "recomputed": record.recomputed,
             "next": None if fired is None else [fired.span.text, self.whys.span(fired.span)],
             "values": [self._value(name, one, record) for name, one in _values(record).items()],
-            "whys": self._whys(step, record),
+            **self._whys(step, record),
         }
 
     def _candidates(self, record: ExplainedStep) -> Iterator[list[Any]]:
@@ -92,13 +92,12 @@ class StepTable:
             return [number, "".join("1" if one else "0" for one in values)]
         return [number, [shown_number(one) for one in values]]
 
-    def _whys(self, step: TraceStep, record: ExplainedStep) -> list[int]:
-        """The cell of each position; -1 for a position without an explanation on the page."""
-        changed = {*step.ids, *step.revoked}
-        return [
-            self.whys.add(record.why(at)) if self.all_explained or at in changed else -1
-            for at in range(self.length)
-        ]
+    def _whys(self, step: TraceStep, record: ExplainedStep) -> dict[str, Any]:
+        """The cell of each position; of a long trace, `[position, cell]` of each changed position."""
+        if self.all_explained:
+            return {"whys": [self.whys.add(record.why(at)) for at in range(self.length)]}
+        changed = sorted({*step.ids, *step.revoked})
+        return {"someWhys": [[at, self.whys.add(record.why(at))] for at in changed]}
 
 
 def _write(step: TraceStep, at: int) -> list[Any]:
@@ -111,7 +110,7 @@ def _write(step: TraceStep, at: int) -> list[Any]:
 
 def _values(record: ExplainedStep) -> Mapping[str, NamedValue]:
     """The observations that the policy reads, then its named values."""
-    found = {}
+    found: dict[str, NamedValue] = {}
     for (phase, part), operations in record.explained.watched.expressions.items():
         if phase != record.phase or not isinstance(part, syntax.Name) or not operations:
             continue

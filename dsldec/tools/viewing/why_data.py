@@ -1,7 +1,7 @@
 """The explanations of a run as data of a page: each form of an explanation once, then its values.
 
-The texts are those of `Why`; the page only puts the values into their places. Not here: what an explanation
-says (`explained`).
+The texts are those of `Why`; the page only puts the values into their places. Not here: the reasons
+(`explained`).
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ class WhyTable:
         lines, values = [], list[str]()
         for line in why.lines:
             decides = bool(getattr(line, "decides", False))
-            lines.append(
-                (line.depth, printable(line.template), line.holds, decides, self.span(line.span))
-            )
+            lines.append((line.depth, printable(line.template), line.holds, decides, self.span(line.span)))
             values += map(printable, line.arguments)
         form = (_head(why), why.outcome, tuple(lines))
         number = self._forms.setdefault(form, len(self._forms))

@@ -11,7 +11,7 @@ globalThis.dsldecTraceView = (() => {
     ["phase", "phase"],
     ["none", "nothing"],
   ];
-  const SPEEDS = [[1, "1 step a second"], [4, "4 steps a second"], [12, "12 steps a second"], [40, "40 steps a second"]];
+  const SPEEDS = [[1, "1 step/s"], [4, "4 steps/s"], [12, "12 steps/s"], [40, "40 steps/s"]];
   const ROW = 16; // positions in a row of the canvas
   const SNAPSHOT = 32; // steps between two stored canvases
   const PHASE_COLOURS = 7;
@@ -28,7 +28,7 @@ globalThis.dsldecTraceView = (() => {
       else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
       else made.setAttribute(key, value === true ? "" : value);
     }
-    made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    made.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
     return made;
   }
 
@@ -58,7 +58,7 @@ globalThis.dsldecTraceView = (() => {
     constructor(data) {
       Object.assign(this, data);
       this.count = data.steps.length;
-      this.hasValues = data.steps.some((step) => step.whys);
+      this.hasValues = data.steps.some((step) => step.values);
       this.ends = []; // for each number of forwards, the number of steps that are done
       data.steps.forEach((step, number) => { this.ends[step.forward] = number + 1; });
       this.ends.unshift(0);
@@ -69,6 +69,7 @@ globalThis.dsldecTraceView = (() => {
         1e-9, ...data.steps.map((step) => Math.max(0, ...step.writes.map((write) => write[3] ?? 0))));
       this.entropyName = data.names.findIndex((name) => name[0] === "entropy" && name[2]);
       data.steps.forEach((step) => {
+        if (step.someWhys) step.whys = Object.fromEntries(step.someWhys);
         step.candidatesAt = (at) => (step.window && step.candidates[at - step.window[0]]) || [];
       });
     }
@@ -116,6 +117,11 @@ globalThis.dsldecTraceView = (() => {
       if (id === null || id === undefined) return "";
       if (id === this.mask) return "MASK";
       return this.texts[id] ?? `#${id}`;
+    }
+
+    // The text of a token on the canvas: the end of the text is one sign, since a canvas may be full of it.
+    short(id) {
+      return id === this.eos ? "▪" : id === this.mask ? "·" : this.seen(id);
     }
 
     // The text of a token for eyes: an empty one and blanks are visible.
@@ -347,8 +353,8 @@ globalThis.dsldecTraceView = (() => {
       cell.className = [...classes, level === null ? "" : state.colour === "phase" ? "phased" : "tinted"].filter(Boolean).join(" ");
       if (state.colour === "phase" && level !== null) cell.dataset.hue = level % PHASE_COLOURS; else delete cell.dataset.hue;
       cell.style.setProperty("--level", level === null || state.colour === "phase" ? 0 : level);
-      const struck = state.struck === undefined ? null : make("del", {}, run.seen(state.struck));
-      cell.replaceChildren(...[struck, make("bdi", {}, isMask ? "·" : run.seen(state.id))].filter(Boolean));
+      const struck = state.struck === undefined ? null : make("del", {}, run.short(state.struck));
+      cell.replaceChildren(...[struck, make("bdi", {}, isMask ? "·" : run.short(state.id))].filter(Boolean));
       if (state.colour === "phase" && level !== null) cell.append(make("sub", {}, String(level + 1)));
       cell.setAttribute("aria-label", this.label(at, state));
       cell.setAttribute("aria-selected", String(state.isSelected));
@@ -380,7 +386,7 @@ globalThis.dsldecTraceView = (() => {
       }
       if (state.change) parts.push(`${state.change} in this step`);
       if (state.isAccepted) parts.push("an accepted draft");
-      if (state.isRefused) parts.push(`a draft wrote '${run.text(state.struck)}' and was refused`);
+      if (state.isRefused) parts.push(state.struck === run.mask ? "a draft left it a mask and was refused" : `a draft wrote '${run.text(state.struck)}' and was refused`);
       else if (state.struck !== undefined) parts.push(`before it was '${run.text(state.struck)}'`);
       if (state.inWindow) parts.push("in the window");
       if (state.differs) parts.push("differs between the runs");
@@ -410,7 +416,7 @@ globalThis.dsldecTraceView = (() => {
   class RunView {
     constructor(run, view, number, isPair) {
       Object.assign(this, { run, view });
-      const heading = make(`h${view.heading + 1}`, { class: "title" }, isPair ? `${"AB"[number]}: ${run.title}` : run.title);
+      const heading = make(`h${view.heading + 1}`, { class: isPair ? "title" : "only-read" }, isPair ? `${"AB"[number]}: ${run.title}` : run.title);
       this.facts = make("p", { class: "facts" });
       this.canvas = new Canvas(run, view, `canvas of ${run.title}: ${plural(run.length, "position")}`);
       this.policy = run.policy ? new PolicyText(run, `${view.id}-${number}`) : null;
@@ -421,9 +427,9 @@ globalThis.dsldecTraceView = (() => {
         make(`h${view.heading + 2}`, {}, "Policy"), parameters ? make("p", { class: "parameters" }, parameters) : null, this.policy.element) : null;
       const note = run.hasValues ? null : make("p", { class: "note" }, "This trace has no values, so nothing explains its steps. Record them with ", make("code", {}, "dsldec run --trace FILE --values"), ", or in Python with ", make("code", {}, 'decode(..., trace="values")'), ".");
       const large = run.hasValues && !run.allExplained ? make("p", { class: "note" }, "This trace is long: only the positions that a step changed are explained here. ", make("code", {}, "dsldec why"), " explains the others.") : null;
-      this.element = make("section", { class: `run${side ? "" : " without-policy"}`, "aria-label": run.title },
-        make("header", {}, heading, this.facts), side,
-        make("div", { class: "work" }, note, large, this.canvas.element, this.why, this.row));
+      this.element = make("section", { class: "run", "aria-label": run.title },
+        make("header", {}, heading, this.facts, note, large),
+        make("div", { class: "inspect" }, side, this.why, this.row), this.canvas.element);
       this.pointed = null;
     }
 
@@ -544,6 +550,7 @@ globalThis.dsldecTraceView = (() => {
       this.root = root;
       this.id = `trace-view-${++views}`;
       this.heading = settings.heading || 2;
+      this.isPage = settings.isPage || false; // then it also takes the keys that no other element has
       Object.assign(this, { colour: "confidence", unit: "step", speed: 4, at: 0, selected: null, timer: null });
       root.classList.add("dsldec-view");
       this.onKey = (event) => this.key(event);
@@ -592,7 +599,7 @@ globalThis.dsldecTraceView = (() => {
 
     controls(isPair) {
       const button = (text, label, action) => make("button", { type: "button", "aria-label": label, title: label, onclick: action }, text);
-      this.player = button("▶", "play", () => this.toggle());
+      this.player = button("Play", "play", () => this.toggle());
       this.slider = make("input", { type: "range", min: 0, max: this.most, step: 1, value: this.at, "aria-label": this.unit, oninput: () => this.go(Number(this.slider.value)) });
       const choice = (label, options, value, action) => make("label", {}, `${label} `, make("select", { onchange: (event) => action(event.target.value) }, options.map(([key, text]) => make("option", { value: key, selected: String(key) === String(value) }, text))));
       this.legend = make("div", { class: "legend" });
@@ -600,13 +607,13 @@ globalThis.dsldecTraceView = (() => {
       const equal = isPair && !this.data.difference ? make("p", { class: "equal" }, "Both runs have the same steps.") : null;
       return make("section", { class: "controls", "aria-label": "steps" },
         make("div", { class: "buttons" },
-          button("⏮", "before the first step", () => this.go(0)), button("◀", "one step back", () => this.go(this.at - 1)), this.player,
-          button("▶▏", "one step on", () => this.go(this.at + 1)), button("⏭", "after the last step", () => this.go(this.most)), this.status, jump, equal),
+          button("|‹", "before the first step", () => this.go(0)), button("‹", "one step back", () => this.go(this.at - 1)), this.player,
+          button("›", "one step on", () => this.go(this.at + 1)), button("›|", "after the last step", () => this.go(this.most)), this.status, jump, equal),
         make("div", { class: "track" }, this.slider, this.bands()),
         make("div", { class: "choices" },
-          choice("Colours show", COLOURS, this.colour, (value) => { this.colour = value; this.draw(); }),
+          choice("Colour", COLOURS, this.colour, (value) => { this.colour = value; this.draw(); }),
           choice("Step by", [["step", "step"], ["forward", "forward"]], this.unit, (value) => this.setUnit(value)),
-          choice("Play", SPEEDS, this.speed, (value) => { this.speed = Number(value); if (this.timer) { this.pause(); this.toggle(); } }),
+          choice("Speed", SPEEDS, this.speed, (value) => { this.speed = Number(value); if (this.timer) { this.pause(); this.toggle(); } }),
           this.legend));
     }
 
@@ -707,6 +714,7 @@ globalThis.dsldecTraceView = (() => {
     }
 
     draw() {
+      this.root.style.setProperty("--controls", `${this.slider.closest(".controls").offsetHeight}px`);
       const canvases = this.runs.map((run) => run.canvas(this.done(run)));
       this.panels.forEach((panel, number) => {
         const selected = this.selected !== null && this.selected < panel.run.length ? this.selected : null;
@@ -740,7 +748,7 @@ globalThis.dsldecTraceView = (() => {
 
     drawLegend() {
       const [low, high, what] = {
-        confidence: ["0", "1", "probability of the token when it was written; of the likeliest token on a mask"],
+        confidence: ["0", "1", "probability of the token when written; on a mask, of the likeliest token"],
         entropy: ["0", String(Number(Math.max(...this.runs.map((run) => run.mostEntropy)).toPrecision(3))), "entropy of the denoiser at the position, in nats"],
         step: ["first step", "last step", "the step that wrote the token"],
       }[this.colour] || ["", "", ""];
@@ -763,7 +771,7 @@ globalThis.dsldecTraceView = (() => {
           make("ul", {}, mark("masked", "·", "a mask"), mark("now now-committed", "word", "written by this step"),
             mark("now now-edited", "new", "replaced by this step", "old"), mark("masked now now-revoked", "·", "made a mask again by this step", "old"),
             mark("now now-committed accepted", "word", "written by an accepted draft"), mark("refused", "word", "a draft wrote the struck token and was refused", "other"),
-            mark("given", "word", "given text"), mark("in-window", "word", "in the window of the step"), mark("differs", "word", "differs between the two runs")),
+            mark("", "▪", "the end of the text"), mark("given", "word", "given text"), mark("in-window", "word", "in the window of the step"), mark("differs", "word", "differs between the two runs")),
           make("ul", {}, key(["←", "→"], "one step"), key(["Home", "End"], "before the first step, after the last"), key([",", "."], "one step, also while a position has the focus"),
             key(["Space"], "play, pause"), key(["Tab"], "to the next part; the canvas is one part"), key(["←", "→", "↑", "↓"], "on the canvas: to another position"), key(["Enter"], "on the canvas: explain the position"), key(["d"], "to the first difference"), key(["Esc"], "close the card, or the explanation"))));
     }
@@ -775,7 +783,7 @@ globalThis.dsldecTraceView = (() => {
         if (this.at >= this.most || !this.root.isConnected) this.pause(true);
         else this.go(this.at + 1);
       }, 1000 / this.speed);
-      this.player.textContent = "❚❚";
+      this.player.textContent = "Pause";
       this.player.setAttribute("aria-label", "pause");
       return undefined;
     }
@@ -784,7 +792,7 @@ globalThis.dsldecTraceView = (() => {
       clearInterval(this.timer);
       this.timer = null;
       if (!this.player) return;
-      this.player.textContent = "▶";
+      this.player.textContent = "Play";
       this.player.setAttribute("aria-label", "play");
       if (says) this.say(`paused at ${this.stepText()}`);
     }
@@ -792,7 +800,7 @@ globalThis.dsldecTraceView = (() => {
     key(event) {
       if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
       const target = event.target;
-      if (target !== document.body && target !== document.documentElement && !this.root.contains(target)) return;
+      if (!this.root.contains(target) && !(this.isPage && (target === document.body || target === document.documentElement))) return;
       if (target.closest && target.closest("select, textarea, [contenteditable], input:not([type=range])")) return;
       const onButton = target.closest && target.closest("button, summary, a");
       const inScroll = target.closest && target.closest(".policy");
