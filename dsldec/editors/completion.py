@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..checks.arguments import signature
+from ..checks.kinds import of_state
 from ..language import syntax
 from ..language.scan import PieceKind, pieces
 from ..language.words import (
-    NUMBERS,
     PARAMETER_KINDS,
     SHAPES,
     STATE_KINDS,
@@ -22,14 +22,15 @@ from ..language.words import (
     WORDS,
     Extent,
     Kind,
-    Word,
+    Type,
 )
 from ..source import Span
 from .analysis import Analysis, analysed
 from .declared_names import DeclaredName, NameKind
+from .expected_kinds import LAST, order_of
 from .hover import called
 from .line_context import LineContext, line_context
-from .name_texts import of_name, score_first
+from .name_texts import of_name
 from .word_texts import of_clause, of_kind, of_shape, of_slot, of_statement, of_word, type_text
 
 SCOPES = ("block", "sequence")
@@ -265,37 +266,43 @@ def _arguments(context: LineContext) -> Iterator[_Item]:
 
 
 def _values(analysis: Analysis, context: LineContext, at: int) -> Iterator[_Item]:
-    """Names and words of an expression; after `by`, scores first."""
-    ranks = context.last == "by" or (context.last == "=" and context.texts[-2:-1] == ("by",))
+    """Names and words of an expression: the ones that the place wants first."""
     kinds = {NameKind.PARAMETER, NameKind.STATE, NameKind.VALUE, NameKind.ARGUMENT, NameKind.CANDIDATE}
-    yield from _names(analysis, at, kinds | {NameKind.FUNCTION}, 3 if ranks else 0)
+    yield from _names(analysis, at, kinds | {NameKind.FUNCTION}, context)
     around = {one.call for one in context.open}
     for name, word in WORDS.items():
         if word.within is not None and word.within not in around | {"accept"} & set(context.texts):
             continue
-        order = _order_of_score(word) if ranks else 2
+        order = order_of(word.gives, context)
         takes = bool(word.slots) and not all(slot.optional for slot in word.slots)
         kind = SuggestionKind.FUNCTION if takes else SuggestionKind.WORD
         detail = type_text(word.gives) if word.gives is not None else signature(word)
         yield name, kind, name, detail, of_word(word), order
     for name in ("not", "true", "false"):
-        yield _clause(name, f"{name} " if name == "not" else name, 4)
+        yield _clause(name, f"{name} " if name == "not" else name, LAST)
 
 
-def _order_of_score(word: Word) -> int:
-    gives = word.gives
-    if gives is None or gives.kind not in NUMBERS or gives.extent is not Extent.POSITION:
-        return 4
-    return score_first(gives.polarity)
-
-
-def _names(analysis: Analysis, at: int, kinds: set[NameKind], order: int = 0) -> Iterator[_Item]:
+def _names(
+    analysis: Analysis, at: int, kinds: set[NameKind], context: LineContext | None = None
+) -> Iterator[_Item]:
+    """The names that can be used at a place. In an expression, those of a wanted kind come first."""
     for name in analysis.names:
         if name.kind in kinds and _is_visible(analysis, name, at):
             kind = SuggestionKind.PHASE if name.kind is NameKind.PHASE else SuggestionKind.NAME
             if isinstance(name.node, syntax.FunctionDeclaration) and name.kind is NameKind.FUNCTION:
                 kind = SuggestionKind.FUNCTION
+            order = 0 if context is None else order_of(_type_of(analysis, name), context, declared=True)
             yield name.name, kind, name.name, str(name.kind), of_name(analysis, name), order
+
+
+def _type_of(analysis: Analysis, name: DeclaredName) -> Type | None:
+    """The type of a name's value, as far as it is known."""
+    node = name.node
+    if name.kind is NameKind.PARAMETER and isinstance(node, syntax.Parameter):
+        return Type(Kind(node.kind.text), Extent.RUN) if node.kind.text in PARAMETER_KINDS else None
+    if isinstance(node, syntax.StateDeclaration):
+        return of_state(node)
+    return analysis.types.get((name.span.start, name.span.end))
 
 
 def _is_visible(analysis: Analysis, name: DeclaredName, at: int) -> bool:

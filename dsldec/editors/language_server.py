@@ -307,8 +307,9 @@ def _protocol_alone() -> Iterator[BinaryIO]:
     sys.stdout.flush()
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     try:
-        os.dup2(2, 1)
-        sys.stdout = sys.stderr
+        nowhere = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else None
+        os.dup2(2 if nowhere is None else nowhere, 1)
+        sys.stdout = sys.stderr or os.fdopen(1, "w", closefd=False)
         yield output
     finally:
         sys.stdout = printed

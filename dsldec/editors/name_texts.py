@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from ..checks.facts import Facts
 from ..checks.values import Value
 from ..language import syntax
-from ..language.words import Kind, Polarity
+from ..language.words import Kind
 from .analysis import Analysis
 from .declared_names import DeclaredName, NameKind
 from .markdown import block, code, plain
@@ -129,8 +129,3 @@ def _facts(facts: Facts) -> Iterator[str]:
     )
     yield f"KV caches that it may use: {', '.join(facts.caches)}"
     yield f"lossless: {plain(facts.lossless)}"
-
-
-def score_first(type_polarity: Polarity) -> int:
-    """A key that puts scores first that may follow `by`."""
-    return {Polarity.HIGH: 0, Polarity.NONE: 1, Polarity.LOW: 2}[type_polarity]

@@ -12,7 +12,7 @@ from ..source import Source
 from .cases import read_cases
 from .extras import require_extra
 
-PACKAGES = {"pygls.lsp.server": "pygls", "lsprotocol.types": "lsprotocol"}
+PACKAGES = {"lsprotocol.types": "lsprotocol", "pygls.lsp.server": "pygls"}
 
 
 def lsp() -> int:

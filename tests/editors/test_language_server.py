@@ -207,7 +207,7 @@ def test_quick_fixes_and_formatting() -> None:
 
 @pytest.mark.parametrize(
     ("encodings", "column"),
-    [(None, 19), (["utf-16"], 19), (["utf-8", "utf-16"], 21), (["utf-32"], 18), (["utf-7"], 19)],
+    [(None, 19), (["utf-8", "utf-16"], 21), (["utf-32"], 18)],
 )
 def test_places_in_the_units_of_the_editor(encodings: list[str] | None, column: int) -> None:
     text = 'policy p(\r\n  a: pattern = "😀"; b\r\n):\r\n  window all\r\n  commit masked\r\n'
@@ -234,6 +234,30 @@ def test_documents_that_are_no_policies() -> None:
         assert {one.uri for one in editor.published} == {"file:///a.cases"}
 
     session(work)
+
+
+SLOW = """
+from dsldec.editors import language_server as server
+server.QUICK, server.PAUSE = -1.0, 0.2
+server.serve(lambda text: [])
+"""
+
+
+def test_a_slow_text_is_checked_when_typing_pauses() -> None:
+    async def work(editor: Editor) -> None:
+        await editor.open(BAD)
+        for at in range(6):
+            editor.type(BAD + f"# {at}\n")
+        editor.type(GOOD)
+        assert await editor.diagnostics(editor.version) == []
+        assert [one.version for one in editor.published] == [1, editor.version]
+        editor.type(BAD)
+        editor.client.text_document_did_close(types.DidCloseTextDocumentParams(HERE))
+        assert await editor.diagnostics(None) == []
+        await asyncio.sleep(0.4)
+        assert editor.published[-1].version is None  # the check of a closed document does not come late
+
+    session(work, (sys.executable, "-c", SLOW))
 
 
 BROKEN = """
@@ -264,7 +288,7 @@ def test_a_mistake_of_the_server_is_logged_and_the_session_goes_on() -> None:
     session(work, (sys.executable, "-c", BROKEN))
 
 
-# --- messages without a client library ------------------------------------------------------------------------
+# --- messages without a client library ----------------------------------------------------------------------
 
 
 def sent(*messages: bytes | dict[str, object]) -> bytes:

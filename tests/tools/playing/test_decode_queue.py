@@ -215,7 +215,9 @@ def test_a_pattern_without_a_value_gets_a_sentence() -> None:
     with pytest.raises(watched_decode.UsageError, match="is a pattern, and has no value"):
         bound_to(policy, {"shape": ""})
     assert bound_to(policy, {"shape": "[0-9]+"}).parameters["shape"] == "[0-9]+"
-    assert bound_to(policy, {"shape": "@/etc/passwd"}).parameters["shape"] == "@/etc/passwd"  # a text, no file
+    assert (
+        bound_to(policy, {"shape": "@/etc/passwd"}).parameters["shape"] == "@/etc/passwd"
+    )  # a text, no file
 
 
 def test_a_table_is_numbers_with_commas() -> None:
