@@ -61,6 +61,9 @@ def test_the_wheel_carries_all_of_it(tmp_path):
     assert (site / "dsldec" / "editors" / "pygments_lexer.py").is_file()
     assert not (site / "dsldec" / "editors" / "vscode").exists()
 
+    bundled = {path.name for path in (site / "dsldec" / "tools" / "playing" / "assets").iterdir()}
+    assert {"play.html", "play.js", "editor.js", "editor.licenses.txt"} <= bundled
+
     ask = (
         "from dsldec import resources as r; names = r.shipped_policies()\n"
         "print(r.grammar_file(), r.tables_file(), r.embedded_model_folder(), *map(r.policy_file, names), *map(r.cases_file, names))"

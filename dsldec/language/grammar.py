@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lark import Tree as Tree
 
 
-# The parser counts brackets and indentation in fields of its own, so threads take turns.
+# The parser stores the brackets and the indentation of the text in itself, so threads take turns.
 _READING = threading.Lock()
 
 

@@ -138,7 +138,9 @@ def test_figures_of_held_out_prompts_beside_those_of_the_last_change(playground:
     assert float(page.locator("[data-figure=forwards]").inner_text()) < float(figures)
 
 
-def test_a_link_brings_text_and_settings_to_another_page(playground: Running, new_page: Callable[..., Any]) -> None:
+def test_a_link_brings_text_and_settings_to_another_page(
+    playground: Running, new_page: Callable[..., Any]
+) -> None:
     page = opened(new_page(), playground.address)
     page.get_by_label("confidence, as a number").fill("0.25")
     page.locator("#prompt").fill("Eva has 3 pens. Eva gets 4 more pens. How many pens does Eva have now?")
@@ -167,7 +169,9 @@ def test_a_link_brings_text_and_settings_to_another_page(playground: Running, ne
 def test_a_link_is_text_and_no_markup(playground: Running, page: Any) -> None:
     opened(page, playground.address)
     evil = "<img src=x onerror=alert(1)>"
-    fragment = page.evaluate("state => dsldecShare.fragmentOf(state)", {"text": evil, "values": {"a": evil}, "prompt": evil})
+    fragment = page.evaluate(
+        "state => dsldecShare.fragmentOf(state)", {"text": evil, "values": {"a": evil}, "prompt": evil}
+    )
     page.evaluate("fragment => { location.hash = fragment }", fragment)
     page.wait_for_selector(".mistake .code")
     assert page.locator("img").count() == 0
@@ -176,9 +180,16 @@ def test_a_link_is_text_and_no_markup(playground: Running, page: Any) -> None:
 
 def test_a_long_policy_makes_no_link(playground: Running, page: Any) -> None:
     opened(page, playground.address)
-    long = page.evaluate("dsldecShare.fragmentOf({text: Array.from({length: 9000}, () => crypto.randomUUID()[0]).join('')})")
+    long = page.evaluate(
+        "dsldecShare.fragmentOf({text: Array.from({length: 9000}, () => crypto.randomUUID()[0]).join('')})"
+    )
     assert long is None or len(long) <= 8000
-    assert page.evaluate("dsldecShare.fragmentOf({text: Array.from({length: 900}, () => crypto.randomUUID()).join('')})") is None
+    assert (
+        page.evaluate(
+            "dsldecShare.fragmentOf({text: Array.from({length: 900}, () => crypto.randomUUID()).join('')})"
+        )
+        is None
+    )
 
 
 @pytest.mark.slow
@@ -189,14 +200,16 @@ def test_a_dead_server_leaves_the_text(new_page: Callable[..., Any]) -> None:
     decoded(page)
     running.end(signal.SIGKILL)
     page.get_by_role("button", name="Decode again").click()
-    page.get_by_role("alert").get_by_text("The server has stopped").wait_for()
+    expect(page.get_by_role("alert")).to_contain_text("The server has stopped")
     assert "top(masked, 2, by=conf)" in text_of(page)
     page.errors_seen[:] = [one for one in page.errors_seen if "ERR_CONNECTION_REFUSED" not in one]
 
     again = start(running.port)  # with another token
     page.get_by_role("button", name="Decode again").click()
-    page.get_by_role("alert").get_by_text("The address of this page is too old").wait_for()
-    page.errors_seen[:] = [one for one in page.errors_seen if "403" not in one and "ERR_CONNECTION" not in one]
+    expect(page.get_by_role("alert")).to_contain_text("The address of this page is too old")
+    page.errors_seen[:] = [
+        one for one in page.errors_seen if "403" not in one and "ERR_CONNECTION" not in one
+    ]
     opened(page, again.address)
     assert "top(masked, 2, by=conf)" in text_of(page)  # the page of the new address brings it back
     again.end()

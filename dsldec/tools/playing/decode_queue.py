@@ -1,7 +1,9 @@
 """One thread decodes: the newest request of each page, and then the held-out prompts of its policy.
 
 A newer request of a page takes the place of its older one, also while that runs. Held-out prompts wait while
-a request waits, and while their page asks for no figures, since it is closed or hidden. Not here: a decode (`watched_decode`), the figures (`held_out_run`).
+a request waits, and while their page asks for no figures, since it is closed or hidden.
+
+Not here: a decode (`watched_decode`), the figures (`held_out_run`).
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class DecodeJob:
 
 
 class DecodeQueue:
-    """Decodes for all pages, one request at a time, in a thread of its own."""
+    """Decodes for all pages, one request at a time, in a separate thread."""
 
     def __init__(self, denoiser: Denoiser, policies: PolicyTexts) -> None:
         self._denoiser, self._policies = denoiser, policies
@@ -58,7 +60,8 @@ class DecodeQueue:
         """The result of a request. Waits for it; returns earlier if a newer request replaces it."""
         job, tab = DecodeJob(request), request.tab
         with self._changed:
-            if self._closed:
+            newest = self._newest.get(tab)
+            if self._closed or (newest is not None and newest.request.number > request.number):
                 return REPLACED
             if (older := self._waiting.pop(tab, None)) is not None:
                 older.end(REPLACED)
@@ -164,5 +167,7 @@ class DecodeQueue:
 
 def bug(failure: Exception) -> Diagnostic:
     """The diagnostic about a mistake of dsldec. The terminal has the details."""
-    message = f"dsldec failed here, by a mistake of its own ({type(failure).__name__})"
-    return Diagnostic("E0579", message, help="the terminal of `dsldec play` shows the details: please report them")
+    message = f"dsldec failed here, and the mistake is in dsldec ({type(failure).__name__})"
+    return Diagnostic(
+        "E0579", message, help="the terminal of `dsldec play` shows the details: please report them"
+    )

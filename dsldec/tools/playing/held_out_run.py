@@ -50,7 +50,11 @@ class HeldOutRun:
         while self._waiting and self._wrong is None and not interrupted():
             group = dict(list(self._waiting.items())[:BATCH])
             options = DecodeOptions(
-                gen_length=LENGTHS[TASK], seed=self._seed, backend=BACKEND, batch=BATCH, request_ids=list(group)
+                gen_length=LENGTHS[TASK],
+                seed=self._seed,
+                backend=BACKEND,
+                batch=BATCH,
+                request_ids=list(group),
             )
             prompts, ids = [one.prompt for one in group.values()], list(group)
             try:

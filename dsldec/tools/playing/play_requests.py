@@ -25,7 +25,9 @@ DEFAULT_GEN_LENGTH = 48
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
-    """One decode. `tab`: the page in the browser; `values`: of the parameters, by name."""
+    """One decode. `tab`: the page in the browser; `values`: of the parameters, by name; `number`: counts the
+    requests of the page, since two of them may arrive in another order.
+    """
 
     tab: str
     text: str
@@ -33,6 +35,7 @@ class DecodeRequest:
     values: Mapping[str, Any] = field(default_factory=dict)
     gen_length: int = DEFAULT_GEN_LENGTH
     seed: int = 0
+    number: int = 0
 
 
 def request_object(body: bytes) -> dict[str, Any]:
@@ -59,7 +62,9 @@ def text_of_request(fields: Mapping[str, Any], name: str = "text", longest: int 
             Diagnostic(
                 "E0577",
                 f"{what} has {len(text)} characters, and the playground takes {longest}",
-                help="shorten it" if name != "text" else "put it into a file, and use `dsldec run --policy FILE`",
+                help="shorten it"
+                if name != "text"
+                else "put it into a file, and use `dsldec run --policy FILE`",
             )
         )
     if any(0xD800 <= ord(one) < 0xE000 for one in text):
@@ -91,6 +96,7 @@ def decode_request(fields: Mapping[str, Any]) -> DecodeRequest:
         values=values,
         gen_length=number_of_request(fields, "gen_length", DEFAULT_GEN_LENGTH, 1, MOST_GEN_LENGTH),
         seed=number_of_request(fields, "seed", 0, 0, LARGEST_SEED),
+        number=number_of_request(fields, "number", 0, 0, LARGEST_SEED),
     )
 
 

@@ -13,6 +13,7 @@ import secrets
 import socket
 import sys
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +27,7 @@ from .playground import Playground, plain
 ADDRESS = "127.0.0.1"
 MOST_REQUESTS = 64  # at the same time
 SECONDS_TO_SEND = 20  # of a request
+SECONDS_TO_DRAIN = 0.2  # without a byte
 JSON_TYPE = "application/json"
 PLAIN = "text/plain; charset=utf-8"
 
@@ -123,41 +125,65 @@ class PlayRequest(BaseHTTPRequestHandler):
         """The address after the token; `None` for a request that was refused."""
         hosts = tuple(origin.removeprefix("http://") for origin in self.server.origins)
         if self.headers.get("Host", "") not in hosts:
-            return self._refuse(HTTPStatus.FORBIDDEN, "the request names another host")
+            self._refuse(HTTPStatus.FORBIDDEN, "the request names another host")
+            return None
         origin = self.headers.get("Origin")
         if origin is not None and origin not in self.server.origins:
-            return self._refuse(HTTPStatus.FORBIDDEN, "another page has sent the request")
+            self._refuse(HTTPStatus.FORBIDDEN, "another page has sent the request")
+            return None
         if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            return self._refuse(HTTPStatus.FORBIDDEN, "another page has sent the request")
+            self._refuse(HTTPStatus.FORBIDDEN, "another page has sent the request")
+            return None
         _, _, rest = self.path.partition("?")[0].partition("/")
         token, slash, path = rest.partition("/")
-        if not slash or not hmac.compare_digest(token.encode("latin-1", "replace"), self.server.token.encode()):
+        if not slash or not hmac.compare_digest(
+            token.encode("latin-1", "replace"), self.server.token.encode()
+        ):
             message = "the address lacks the token of this server, or has that of an older one"
-            return self._refuse(HTTPStatus.FORBIDDEN, message)
+            self._refuse(HTTPStatus.FORBIDDEN, message)
+            return None
         return path
 
     def _body(self) -> bytes | None:
         """The bytes of a request; `None` for one that was refused."""
         if self.headers.get_content_type() != JSON_TYPE:
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the request is not JSON")
+            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the request is not JSON")
+            return None
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 12):
-            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "the request lacks its length")
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "the request lacks its length")
+            return None
         if int(length) > LARGEST_REQUEST:
             message = f"a request has at most {LARGEST_REQUEST} bytes"
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
+            return None
         body = self.rfile.read(int(length))
         if len(body) < int(length):
-            return self._refuse(HTTPStatus.BAD_REQUEST, "the request is shorter than it says")
+            self._refuse(HTTPStatus.BAD_REQUEST, "the request is shorter than it says")
+            return None
         return body
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         """Refuses a request: JSON for the page, a sentence for a person."""
         help = "open the address that `dsldec play` printed, or start it again"
         if self.command == "POST":
+            self._drain()
             self._answer(status, {"diagnostics": [plain(Diagnostic("E0577", message, help=help))]})
         else:
-            self._send(status, f"{message[0].upper()}{message[1:]}. {help[0].upper()}{help[1:]}.\n".encode(), PLAIN)
+            self._send(
+                status, f"{message[0].upper()}{message[1:]}. {help[0].upper()}{help[1:]}.\n".encode(), PLAIN
+            )
+
+    def _drain(self) -> None:
+        """Reads the rest of a refused request. Without it, the connection breaks before the browser has the
+        answer.
+        """
+        self.connection.settimeout(SECONDS_TO_DRAIN)
+        with suppress(OSError):
+            left = LARGEST_REQUEST
+            while left > 0 and (read := self.rfile.read1(left)):
+                left -= len(read)
+        self.connection.settimeout(SECONDS_TO_SEND)
 
     def _answer(self, status: HTTPStatus, answer: object) -> None:
         self._send(status, json.dumps(answer, allow_nan=False).encode(), JSON_TYPE)
@@ -191,5 +217,3 @@ class PlayRequest(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Logs nothing: the terminal shows one line, and an address has the token."""
-
-

@@ -86,6 +86,10 @@ def bound_to(policy: Policy, values: Mapping[str, Any]) -> Policy:
             message = f"the parameter `{name}` is a network, and the playground reads no files"
             help = f"run it on the command line: `dsldec run --policy FILE --set {name}=FILE.safetensors`"
             raise UsageError(Diagnostic("E0578", message, help=help))
+        if parameter.kind is Kind.PATTERN and parameter.default is None and not values.get(name):
+            message = f"the parameter `{name}` is a pattern, and has no value"
+            help = "write a regular expression or a JSON schema into its field, for example `[0-9]+`"
+            raise UsageError(Diagnostic("E0578", message, help=help))
         if name in values and not (parameter.kind in TEXTS and values[name] == ""):
             taken[name] = _value(name, parameter, values[name])
     return policy.bind(**taken)

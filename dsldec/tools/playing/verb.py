@@ -12,10 +12,10 @@ import sys
 import webbrowser
 
 from ...diagnostics import Diagnostic, UsageError
+from ...models.embedded_names import PREFIX
 from ...models.huggingface import from_pretrained
 from ...policy import read
 from ...resources import DEFAULT_MODEL
-from ...models.embedded_names import PREFIX
 from .play_options import DEFAULT_PORT, PlayOptions
 from .play_server import PlayServer
 from .playground import Playground
@@ -57,7 +57,9 @@ def _server(port: int | None, playground: Playground) -> PlayServer:
         in_use = failure.errno == errno.EADDRINUSE
         why = "another program uses it" if in_use else (failure.strerror or "no reason is given").lower()
         message = f"the port {port} cannot be used: {why}"
-        raise UsageError(Diagnostic("E0575", message, help="leave `--port` out: a free one is taken")) from None
+        raise UsageError(
+            Diagnostic("E0575", message, help="leave `--port` out: a free one is taken")
+        ) from None
 
 
 def _has_display() -> bool:

@@ -132,4 +132,6 @@ class WatchedDecode:
 class _LimitReached(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.diagnostic = Diagnostic("E0576", message, help="generate fewer tokens, or write more in each step")
+        self.diagnostic = Diagnostic(
+            "E0576", message, help="generate fewer tokens, or write more in each step"
+        )

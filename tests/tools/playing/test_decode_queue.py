@@ -44,7 +44,11 @@ def wait_until(holds: Callable[[], Any]) -> None:
 def test_a_slider_compiles_nothing(embedded: Denoiser, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     make = backends.make
-    monkeypatch.setattr(backends, "make", lambda program, backend, *more: made.append(backend) or make(program, backend, *more))
+    monkeypatch.setattr(
+        backends,
+        "make",
+        lambda program, backend, *more: made.append(backend) or make(program, backend, *more),
+    )
     monkeypatch.setattr("torch.compile", lambda *_, **__: pytest.fail("torch.compile is called"))
     policies = PolicyTexts()
     forwards = []
@@ -75,6 +79,12 @@ def test_a_newer_request_replaces_the_older_ones_of_its_page(queue: DecodeQueue)
     assert {name: one["status"] for name, one in results.items()} == {
         "first": "replaced", "second": "replaced", "third": "done", "other": "done",
     }  # fmt: skip
+
+
+def test_an_older_request_that_arrives_later_is_replaced(queue: DecodeQueue) -> None:
+    assert queue.decoded(DecodeRequest("a", TEXT, PROMPT, number=2))["status"] == "done"
+    assert queue.decoded(DecodeRequest("a", TEXT, PROMPT, number=1)) == {"status": "replaced"}
+    assert queue.decoded(DecodeRequest("b", "wrong", PROMPT, number=1))["status"] == "failed"
 
 
 def test_the_state_says_which_page_is_decoded(queue: DecodeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +188,12 @@ def test_a_mistake_of_dsldec_is_a_sentence(queue: DecodeQueue, monkeypatch: pyte
     ],
 )
 def test_each_kind_of_parameter_has_a_control(parameter: str, expected: dict[str, Any]) -> None:
-    use = {"table": "conf > of(a, steps_in_window)", "bool": "a and conf > 0.5", "x | y": "a == x and conf > 0.5", "network": "learned(a, conf) > 0"}
+    use = {
+        "table": "conf > of(a, steps_in_window)",
+        "bool": "a and conf > 0.5",
+        "x | y": "a == x and conf > 0.5",
+        "network": "learned(a, conf) > 0",
+    }
     condition = next((text for kind, text in use.items() if kind in parameter), "conf > a")
     text = f"policy p({parameter}):\n  window all\n  commit masked and {condition} at least 1 by conf\n"
     (control,) = policy_controls(PolicyTexts().policy(text))
@@ -187,9 +202,22 @@ def test_each_kind_of_parameter_has_a_control(parameter: str, expected: dict[str
 
 def test_a_network_and_a_file_are_no_values() -> None:
     policies = PolicyTexts()
-    text = "policy p(n: network):\n  window all\n  commit masked and learned(n, conf) > 0 at least 1 by conf\n"
+    text = (
+        "policy p(n: network):\n  window all\n  commit masked and learned(n, conf) > 0 at least 1 by conf\n"
+    )
     with pytest.raises(watched_decode.UsageError, match="reads no files"):
         bound_to(policies.policy(text), {"n": "/etc/passwd"})
+
+
+def test_a_pattern_without_a_value_gets_a_sentence() -> None:
+    text = "policy p(shape: pattern):\n  window all\n  logits constrain(shape)\n  commit top(masked, 1, by=conf)\n"
+    policy = PolicyTexts().policy(text)
+    with pytest.raises(watched_decode.UsageError, match="is a pattern, and has no value"):
+        bound_to(policy, {"shape": ""})
+    assert bound_to(policy, {"shape": "[0-9]+"}).parameters["shape"] == "[0-9]+"
+    assert (
+        bound_to(policy, {"shape": "@/etc/passwd"}).parameters["shape"] == "@/etc/passwd"
+    )  # a text, no file
 
 
 def test_a_table_is_numbers_with_commas() -> None:

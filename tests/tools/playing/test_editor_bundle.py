@@ -25,7 +25,11 @@ def test_the_bundle_is_current(name: str) -> None:
 
 
 def test_every_source_has_a_digest() -> None:
-    sources = {f"editors/codemirror/{one.name}" for one in FOLDER.iterdir() if one.is_file() and one.name != "digests.json"}
+    sources = {
+        f"editors/codemirror/{one.name}"
+        for one in FOLDER.iterdir()
+        if one.is_file() and one.name != "digests.json"
+    }
     assert sources | {"dsldec/tools/playing/assets/editor.js"} == set(DIGESTS)
 
 

@@ -64,7 +64,9 @@ def test_nothing_else_is_served(client: Client, path: str) -> None:
     assert b"nothing at this address" in body
 
 
-@pytest.mark.parametrize("host", [None, "evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""])
+@pytest.mark.parametrize(
+    "host", [None, "evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", ""]
+)
 def test_another_host_is_refused(client: Client, host: str | None) -> None:
     """A name of another site may lead to 127.0.0.1 (DNS rebinding)."""
     named = None if host is None else host.format(port=client.server.server_port)
@@ -92,7 +94,9 @@ def test_both_names_of_this_machine_are_accepted(client: Client, name: str) -> N
     assert (status, answer["diagnostics"]) == (200, [])
 
 
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
 def test_only_json_is_read(client: Client, kind: str | None) -> None:
     """A form of another page can send the other types without asking first."""
     status, answer = client.post("check", {"text": TEXT}, Content_Type=kind)
@@ -124,7 +128,9 @@ def test_wrong_json_gets_a_sentence(client: Client, body: bytes, message: str) -
 
 def test_a_large_request_is_refused_before_it_is_read(client: Client) -> None:
     path, length = f"/{client.server.token}/api/check", str(LARGEST_REQUEST + 1)
-    status, answer, _ = client.send("POST", path, b"{}", Content_Type="application/json", Content_Length=length)
+    status, answer, _ = client.send(
+        "POST", path, b"{}", Content_Type="application/json", Content_Length=length
+    )
     assert status == 413
     assert b"a request has at most" in answer
 

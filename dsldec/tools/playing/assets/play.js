@@ -141,7 +141,7 @@
     const request = settings();
     status("Decoding ...");
     poll(number);
-    const answer = await ask("decode", { tab, ...request }).catch(quiet);
+    const answer = await ask("decode", { tab, number, ...request }).catch(quiet);
     if (!answer || number !== asked || answer.status === "replaced") return;
     const problem = (answer.diagnostics ?? []).map(sentence).join(" ");
     if (answer.status === "failed") {
@@ -310,7 +310,10 @@
     check,
     complete: async (text, offset) => (await ask("complete", { text, offset }).catch(quiet))?.suggestions ?? [],
     hover: async (text, offset) => (await ask("hover", { text, offset }).catch(quiet))?.hover ?? null,
-    changed: () => save(),
+    changed: () => {
+      save();
+      status("Checking ...");
+    },
     format,
   });
 
@@ -340,7 +343,8 @@
     decodeSoon();
   };
   at("gen-length").oninput = at("seed").oninput = () => decodeSoon();
-  at("decode").onclick = () => decodeSoon(0);
+  // A text that no server has checked yet, since it had stopped, is checked first.
+  at("decode").onclick = () => (policy?.text === editor.text() ? decodeSoon(0) : check(editor.text()));
   window.addEventListener("hashchange", openAddress);
 
   if (!(await openAddress())) restore();
