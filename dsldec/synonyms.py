@@ -246,7 +246,7 @@ _IN_PYTHON = {
 }
 # The verbs that take an option, for verbs that do not; `run` first.
 _VERBS = {
-    "run": frozenset("prompts policy set model out trace values resume live".split())
+    "run": frozenset("prompts policy set model out trace values html resume live".split())
     | {_of_flag(name) for name, one in _OF_CALLS.items() if one.flag},
     "build": frozenset({"vocab", "window"}),
     "export-hf": frozenset({"force"}),

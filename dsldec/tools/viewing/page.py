@@ -29,7 +29,7 @@ START = """
     failed("This browser is too old for this page: it cannot unpack the data. Use a browser of 2024 or later.");
     return;
   }
-  const packed = atob(document.getElementById("trace-data").textContent.trim());
+  const packed = atob(document.getElementById("trace-data").textContent);
   const bytes = Uint8Array.from(packed, (one) => one.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   new Response(stream).json().then(
