@@ -120,9 +120,9 @@ def wrong_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of equal scores, the last candidate."""
     best = Brancher.best
 
-    def last(self: Brancher, candidates: Any, seen: Any, rows: Any) -> torch.Tensor:
-        backwards = best(self, candidates[::-1], seen[::-1], rows)
-        return len(candidates) - 1 - backwards
+    def last(self: Brancher, candidates: Any, seen: Any, rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        backwards, scores = best(self, candidates[::-1], seen[::-1], rows)
+        return len(candidates) - 1 - backwards, scores.flip(0)
 
     monkeypatch.setattr(Brancher, "best", last)
 
@@ -131,7 +131,7 @@ def score_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each candidate has the observations of the next one."""
     best = Brancher.best
 
-    def shifted(self: Brancher, candidates: Any, seen: Any, rows: Any) -> torch.Tensor:
+    def shifted(self: Brancher, candidates: Any, seen: Any, rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return best(self, candidates, [*seen[1:], seen[0]], rows)
 
     monkeypatch.setattr(Brancher, "best", shifted)
