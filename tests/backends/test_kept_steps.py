@@ -121,6 +121,7 @@ def test_code_for_other_shapes_is_freed(
     assert alive(graphs) == MOST
 
 
+@pytest.mark.slow
 def test_what_is_no_shape_may_change_more_often_than_torch_allows(graphs: list[Callable[[], object]]) -> None:
     step, threads = dsldec.load("static").compile("inductor", mask_id=MASK), torch.get_num_threads()
     try:
@@ -132,6 +133,7 @@ def test_what_is_no_shape_may_change_more_often_than_torch_allows(graphs: list[C
     assert 11 <= len(graphs) <= 12
 
 
+@pytest.mark.slow
 def test_other_strides_are_compiled_for_and_no_error(graphs: list[Callable[[], object]]) -> None:
     step = dsldec.load("static").compile("inductor", mask_id=MASK)
     for length in range(4, 16):
