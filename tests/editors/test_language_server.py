@@ -176,6 +176,7 @@ def test_rename_and_its_refusals() -> None:
         ):
             with pytest.raises(JsonRpcException, match=why):
                 await editor.client.text_document_rename_async(types.RenameParams(HERE, at, new))
+        assert editor.client.log_messages == []  # a refusal is no mistake of the server
 
     session(work)
 
@@ -224,6 +225,12 @@ def test_documents_that_are_no_policies() -> None:
         await editor.open("case a\n  cnof .9 .8\n", "file:///a.cases", "dsldec-cases")
         (one,) = editor.published[-1].diagnostics
         assert (one.code, one.range.start) == ("E0441", types.Position(1, 2))
+        # On Windows, VS Code writes the colon of the drive so; a blank is in many names.
+        spaced = "file:///c%3A/my%20folder/%C3%A9.policy"
+        (one,) = await editor.open(BAD, spaced)
+        assert one.code == "E0201"
+        at = types.HoverParams(types.TextDocumentIdentifier(spaced), place(BAD, "level"))
+        assert await editor.client.text_document_hover_async(at) is not None
         other = types.TextDocumentItem("file:///a.py", "python", 1, "import os\n")
         editor.client.text_document_did_open(types.DidOpenTextDocumentParams(other))
         here = types.TextDocumentIdentifier("file:///a.py")
@@ -231,7 +238,7 @@ def test_documents_that_are_no_policies() -> None:
         assert await editor.client.text_document_hover_async(types.HoverParams(here, at)) is None
         elsewhere = types.TextDocumentIdentifier("file:///etc/passwd")
         assert await editor.client.text_document_hover_async(types.HoverParams(elsewhere, at)) is None
-        assert {one.uri for one in editor.published} == {"file:///a.cases"}
+        assert {one.uri for one in editor.published} == {"file:///a.cases", spaced}
 
     session(work)
 
@@ -329,9 +336,15 @@ def test_malformed_messages_do_not_end_the_session() -> None:
     ran = subprocess.run(COMMAND, input=messages, capture_output=True, timeout=SECONDS)
     answers = received(ran.stdout)
     assert ran.returncode == 0
-    assert [one["id"] for one in answers if "id" in one] == [1, 3, 4]
+    assert [one["id"] for one in answers if "id" in one] == [1, 2, 3, 4]
+    assert [one["error"]["code"] for one in answers if "error" in one] == [-32602, -32601]
     assert any(one.get("method") == "textDocument/publishDiagnostics" for one in answers)
     assert ran.stderr == b""
+
+
+def test_the_status_says_whether_shutdown_came_before_exit() -> None:
+    messages = sent(INITIALIZE, {"jsonrpc": "2.0", "method": "exit"})
+    assert subprocess.run(COMMAND, input=messages, capture_output=True, timeout=SECONDS).returncode == 1
 
 
 def test_the_server_ends_when_standard_input_is_closed() -> None:
