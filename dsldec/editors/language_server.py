@@ -41,7 +41,7 @@ from .signatures import call_signature
 # The language ids of the extension for VS Code. Other editors may send others: then the file's ending counts.
 POLICY, CASES = "dsldec", "dsldec-cases"
 # A text whose checks take longer is checked again only when typing pauses.
-QUICK, PAUSE = 0.05, 0.3  # seconds
+QUICK, PAUSE = 0.05, 0.3  # seconds of the processor; seconds
 REQUEST_FAILED = -32803  # of the protocol: the request is right, and cannot be done
 
 Checker = Callable[[str], Sequence[Diagnostic]]
@@ -79,7 +79,7 @@ class PolicyServer(LanguageServer):
             POLICY: diagnostics,
             CASES: check_cases,
         }
-        self.seconds: dict[str, float] = {}  # of the last check of each document
+        self.seconds: dict[str, float] = {}  # of the processor, in the last check of each document
         self.waiting: dict[str, asyncio.TimerHandle] = {}
         self.said: set[str] = set()  # `shutdown` and `exit`, as they came
 
@@ -107,10 +107,10 @@ class PolicyServer(LanguageServer):
         self.waiting.pop(uri, None)
         for language, checker in self.checkers.items():
             if (document := self.document(uri, language)) is not None:
-                began = time.perf_counter()
+                began = time.process_time()  # not of the clock: other programs may be busy
                 with self.reported("diagnostics"):
                     self._publish(uri, document.version, document.diagnostics(checker(document.text)))
-                self.seconds[uri] = time.perf_counter() - began
+                self.seconds[uri] = time.process_time() - began
 
     def closed(self, uri: str) -> None:
         """Forget a document, and remove its diagnostics from the editor."""
