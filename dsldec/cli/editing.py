@@ -20,7 +20,7 @@ def _lsp_parser() -> Parser:
     parser = Parser(
         prog="dsldec lsp",
         description="Serve an editor: diagnostics while you type, hover, completion, rename, quick fixes. The editor starts this command and talks to it over standard input and output (the Language Server Protocol).",
-        epilog="exit status: 0 the editor has ended the session, 2 wrong usage",
+        epilog="exit status: 0 the editor has ended the session, 1 it sent `exit` without `shutdown`, 2 wrong usage",
     )
     parser.add_argument(
         "--stdio", action="store_true", help="accepted, since some editors add it: it is the only way"

@@ -51,6 +51,8 @@ CLAUSES_OF = {
     "lookahead": ("accept",),
     "phase": ("at most", "visits", "when", "else"),
 }
+# The statements in which a clause follows the first word.
+WITHOUT_VALUE = frozenset({"fill", "stay", "refresh", "finish", "pick"})
 IN_A_PHASE = frozenset({"next"})
 OF_THE_HEAD = frozenset({"window", "noise", "draw", "logits", "lookahead", "state", "def"})
 
@@ -161,8 +163,12 @@ def _policy_header(analysis: Analysis, context: LineContext, at: int) -> Iterato
         chosen = [one for one in kinds[2:-1] if one != "|"] if "|" in kinds else []
         choices: list[_Item] = [(one, SuggestionKind.NAME, one, "a choice", "", 0) for one in chosen]
         return iter([*(_clause(one) for one in truths), *choices])
+    if context.open and context.last == "by":
+        return iter([_by_step("step")])
     if context.open and context.after_operand:
-        return iter([_clause("in", "in ")])
+        texts = [piece.text for piece in context.pieces[context.argument_start :]]
+        table = [_by_step("by step")] if texts[-2:] == [":", "table"] else []
+        return iter([*table, _clause("in", "in ")])
     return iter(())
 
 
@@ -239,13 +245,13 @@ def _in_a_statement(analysis: Analysis, context: LineContext, at: int) -> Iterat
         yield _clause("least", "least ", 0)
         yield _clause("most", "most ", 0)
         return
-    if context.after_operand:
+    if context.after_operand or (len(context.pieces) == 1 and context.head in WITHOUT_VALUE):
         if not context.open:
             for clause in CLAUSES_OF.get(context.head, ()):
                 yield _clause(clause, f"{clause} ", 0)
             if context.head in ("commit", "revoke", "edit") and "at" in context.texts:
                 yield _clause("by", "by ", 0)
-        for operator in OPERATORS:
+        for operator in OPERATORS if context.after_operand else ():
             if operator != "not":
                 yield _clause(operator, f"{operator} ")
         return
@@ -268,6 +274,8 @@ def _arguments(context: LineContext) -> Iterator[_Item]:
 def _values(analysis: Analysis, context: LineContext, at: int) -> Iterator[_Item]:
     """Names and words of an expression: the ones that the place wants first."""
     kinds = {NameKind.PARAMETER, NameKind.STATE, NameKind.VALUE, NameKind.ARGUMENT, NameKind.CANDIDATE}
+    yield from _choices(analysis, context)
+    yield from _arguments_of_the_line(context)
     yield from _names(analysis, at, kinds | {NameKind.FUNCTION}, context)
     around = {one.call for one in context.open}
     for name, word in WORDS.items():
@@ -280,6 +288,23 @@ def _values(analysis: Analysis, context: LineContext, at: int) -> Iterator[_Item
         yield name, kind, name, detail, of_word(word), order
     for name in ("not", "true", "false"):
         yield _clause(name, f"{name} " if name == "not" else name, LAST)
+
+
+def _choices(analysis: Analysis, context: LineContext) -> Iterator[_Item]:
+    """The names that the parameter before `==` may be."""
+    if context.last in ("==", "!=") and len(context.pieces) > 1:
+        for parameter in analysis.tree.parameters if analysis.tree is not None else ():
+            if parameter.identifier.text == context.texts[-2]:
+                for one in parameter.choices:
+                    yield one.text, SuggestionKind.NAME, one.text, "a choice", "", 0
+
+
+def _arguments_of_the_line(context: LineContext) -> Iterator[_Item]:
+    """The arguments of the function that the line defines: no tree has them before the line is right."""
+    texts = context.texts
+    if context.head == "def" and ")" in texts:
+        for name in texts[3 : texts.index(")") : 2]:
+            yield name, SuggestionKind.NAME, name, str(NameKind.ARGUMENT), "", 0
 
 
 def _names(
@@ -331,3 +356,7 @@ def _clause(name: str, insert: str | None = None, order: int = 1) -> _Item:
 
 def _kind(name: str) -> _Item:
     return name, SuggestionKind.KIND, name, "", of_kind(name), 1
+
+
+def _by_step(name: str) -> _Item:
+    return name, SuggestionKind.KIND, name, "", of_kind(str(Kind.TABLE)), 1

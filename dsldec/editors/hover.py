@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..language import syntax
 from ..language.scan import Piece, PieceKind
 from ..language.words import SHAPES, STATEMENTS, WORDS, Kind, Word
 from ..source import Span
 from .analysis import Analysis, analysed
 from .line_context import LineContext, line_context
+from .markdown import block, code
 from .name_texts import of_name, of_policy
 from .word_texts import (
     CLAUSES,
@@ -75,7 +77,17 @@ def _of_language(context: LineContext, analysis: Analysis, piece: Piece) -> str:
             else ""
         )
         return of_word(WORDS[name]) + here
+    if owners := _with_choice(analysis, name):
+        return "\n\n".join(
+            f"a choice of {code(owner.identifier.text)}\n\n{block(owner.span.text)}" for owner in owners
+        )
     return of_clause(name) if name in CLAUSES else ""
+
+
+def _with_choice(analysis: Analysis, name: str) -> list[syntax.Parameter]:
+    """The parameters that may be a name."""
+    parameters = analysis.tree.parameters if analysis.tree is not None else ()
+    return [one for one in parameters if name in {choice.text for choice in one.choices}]
 
 
 def called(context: LineContext) -> Word | None:

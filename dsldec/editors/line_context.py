@@ -99,8 +99,11 @@ class LineContext:
         return is_name or last.kind is PieceKind.NUMBER or last.text == ")"
 
     def _names(self, at: int) -> bool:
-        """Whether a soft keyword is a name there: it begins the line, or follows an operator."""
-        return self.pieces[at].text in SOFT_KEYWORDS and at > 0 and self.pieces[at - 1].text in ("=", "(")
+        """Whether a soft keyword is a name there: it follows an operator."""
+        before = self.pieces[at - 1] if at > 0 else None
+        if before is None or self.pieces[at].text not in SOFT_KEYWORDS:
+            return False
+        return before.kind is PieceKind.OPERATOR and before.text not in (")", ":")
 
     @property
     def is_kind(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ from .words import (
 if TYPE_CHECKING:
     from .grammar import Token, Tree
 
+LONGEST_REMEMBERED = 400  # characters of a line
 BYTE_ORDER_MARK = "\ufeff"
 SMALLEST = "policy mine():\n  window blocks(32)\n  commit top(masked, 1, by=conf)\n"
 
@@ -129,7 +131,10 @@ def _alone(line: Line, own: frozenset[str]) -> list[Diagnostic]:
     else.
     """
     before, behind = _surroundings(line)
-    found = read(before + line.source.text[line.start : line.end] + behind)
+    text = before + line.source.text[line.start : line.end] + behind
+    if len(text) <= LONGEST_REMEMBERED and _is_right(text, own):
+        return []
+    found = read(text)
     shift = line.start - len(before)
     if isinstance(found, Stopped):
         at = next(
@@ -139,6 +144,17 @@ def _alone(line: Line, own: frozenset[str]) -> list[Diagnostic]:
     builder = _TreeBuilder(line.source, own, shift)
     builder.build(found)
     return builder.mistakes
+
+
+# An editor asks for nearly the same text after each character, so the right lines are remembered.
+@lru_cache(maxsize=4096)
+def _is_right(text: str, own: frozenset[str]) -> bool:
+    found = read(text)
+    if isinstance(found, Stopped):
+        return False
+    builder = _TreeBuilder(Source(text), own)
+    builder.build(found)
+    return not builder.mistakes
 
 
 def _misplaced(lines: list[Line], stopped: Stopped) -> Diagnostic:

@@ -28,8 +28,7 @@ def lsp() -> int:
     require_extra("E0585", "lsp", PACKAGES)
     from ..editors.language_server import serve
 
-    serve(_check_cases)
-    return 0
+    return serve(_check_cases)
 
 
 def _check_cases(text: str) -> list[Diagnostic]:

@@ -20,7 +20,9 @@ async function start() {
     // Without `transport`, the client talks over standard input and output, and adds no argument.
     { command, args: ["lsp"] },
     {
-      documentSelector: [{ scheme: "file", language: "dsldec" }, { scheme: "untitled", language: "dsldec" }],
+      documentSelector: ["dsldec", "dsldec-cases"].flatMap((language) =>
+        ["file", "untitled"].map((scheme) => ({ scheme, language })),
+      ),
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       // One message says that it does not start (below), so the client's own ones are left out.
       initializationFailedHandler: () => false,

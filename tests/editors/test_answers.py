@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
@@ -94,6 +95,16 @@ def test_hover_of_named_arguments_and_of_words_with_two_meanings() -> None:
     assert "int" in hover(text, at("max=", text=text)).markdown
 
 
+def test_the_names_that_a_parameter_may_be() -> None:
+    text = "policy p(how: sure | fast = sure):\n  commit top(masked, 1, by=conf if how == fast else margin)\n"
+    for part in ("| fast", "fast else", "sure):"):
+        shown = hover(text, at(part, part.index("sure" if "sure" in part else "fast"), text=text)).markdown
+        assert "a choice of `how`" in shown
+        assert "how: sure | fast = sure" in shown
+    half = text[: text.index("fast else")]
+    assert [one.label for one in completion(half, len(half))][:2] == ["sure", "fast"]
+
+
 def test_text_of_a_user_is_no_markup() -> None:
     markdown = hover(POLICY, at("explore")).markdown
     assert r"\*sure\* positions \<b\>first\</b\>" in markdown
@@ -142,6 +153,11 @@ def test_every_word_of_the_language_has_a_hover() -> None:
         ("  window ", ["blocks", "all"], ["conf"]),
         ("  draw ", ["gumbel"], ["blocks"]),
         ("  window until(max=", ["likely"], ["max="]),
+        ("    fill ", ["when"], ["conf", "and"]),
+        ("    finish ", ["when"], ["conf", "and"]),
+        ("  pick ", ["by"], ["conf"]),
+        ("    commit chance(masked, likely * most ", ["if", "and"], ["conf"]),
+        ("  def time(n, m) = 1 - (1 - likely) * ", ["n", "m", "likely"], ["def"]),
     ],
 )
 def test_completion_in_a_line_that_is_being_written(
@@ -377,7 +393,7 @@ def test_objects_for_a_page_count_as_javascript_does() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\ufeff", "\x00", "\ud800", "policy", "policy p(", "(" * 3000, "x" * 300_000, "a = 1\n" * 9000, "\r\r", "\t\tx"],
+    ["", "\ufeff", "\x00", "\ud800", "policy", "policy p(", "(" * 3000, "x" * 300_000, "a = 1\n" * 3000, "\r\r", "\t\tx"],
     ids=range(11),
 )  # fmt: skip
 def test_odd_texts_get_answers(text: str) -> None:
@@ -407,16 +423,23 @@ def test_names_of_a_text_with_broken_lines_are_known() -> None:
         assert {"likely", "hint", "reach", "sure", "write"} <= {one.name for one in found.names}, new
 
 
-def test_diagnostics_of_shipped_policies_take_less_than_100_milliseconds() -> None:
+def test_diagnostics_of_every_shipped_policy_take_less_than_100_milliseconds() -> None:
+    """Processor time, the worst of all: without the searches for garbage, as in the server (`gc.freeze`)."""
     diagnostics("policy p():\n  window all\n  fill\n")  # the parser reads its tables
-    seconds = []
-    for name in shipped_policies():
-        text = read(name)[0] + "# typed\n"
-        began = time.process_time()
-        diagnostics(text)
-        seconds.append(time.process_time() - began)
-    assert len(seconds) > 60
-    assert sorted(seconds)[-2] < 0.1
+    seconds = {}
+    gc.collect()
+    gc.disable()
+    try:
+        for name in shipped_policies():
+            text = read(name)[0]
+            for typed in ("# typed\n", "  commit ("):
+                began = time.process_time()
+                diagnostics(text + typed)
+                seconds[name, typed] = time.process_time() - began
+    finally:
+        gc.enable()
+    assert len(seconds) > 120
+    assert max(seconds.values()) < 0.1, max(seconds, key=seconds.__getitem__)
 
 
 def test_the_server_never_loads_torch() -> None:

@@ -154,11 +154,11 @@ def test_no_text_raises_and_none_is_changed(lexer):
     ['"', '"""', '"""\\', "(", ")", "a", "é", "aé", "1", "1.", "1e", ".", "\n", " \n", "\r", "\t", "#", "#\n", "a=", "per ", "x:", "case ", "a(\n"],
     ids=repr,
 )  # fmt: skip
-def test_a_hostile_text_of_100_kb_is_read_fast(lexer, part):
-    text = part * (100_000 // len(part))
+def test_a_hostile_text_of_40_kb_is_read_fast(lexer, part):
+    text = part * (40_000 // len(part))
     start = process_time()
     assert sum(len(found) for _, _, found in lexer.get_tokens_unprocessed(text)) == len(text)
-    assert process_time() - start < 2
+    assert process_time() - start < 1
 
 
 def test_the_lexer_needs_no_torch_and_no_parser():

@@ -46,6 +46,10 @@ def test_each_file_exists_and_each_grammar_has_its_language():
     assert [file for file in files if not (FOLDER / file).is_file()] == []
     ids = {language["id"]: language["extensions"] for language in CONTRIBUTES["languages"]}
     assert ids == {"dsldec": [".policy"], "dsldec-cases": [".cases"]}
+    source = (FOLDER / PACKAGE["main"]).read_text(encoding="utf-8")
+    assert all(
+        f'"{one}"' in source.partition("documentSelector")[2].partition("\n      ),")[0] for one in ids
+    )
     scopes = {grammar["language"]: grammar["scopeName"] for grammar in CONTRIBUTES["grammars"]}
     grammars = [textmate.policy_grammar(), textmate.cases_grammar()]
     assert scopes == dict(zip(ids, (grammar["scopeName"] for grammar in grammars), strict=True))

@@ -15,17 +15,6 @@ from dsldec.resources import policy_file
 from dsldec.source import Source, Span
 from dsldec.tools.github_commands import command
 
-BAD = "policy bad(unused: int = 1):\n  window blocks(32)\n  commit masked and cnf > 0.9\n"
-
-
-@pytest.fixture
-def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "bad.policy"
-    file.write_text(BAD)
-    return file
-
 
 def read_as_runner(line: str) -> tuple[str, dict[str, str], str]:
     """Command, properties and message, as the runner reads a line of output."""

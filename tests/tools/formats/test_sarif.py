@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from dsldec import check
 from dsldec.cli import main
 from dsldec.codes import CODES
 from dsldec.diagnostics import Diagnostic, Fix
@@ -18,7 +19,6 @@ from dsldec.tools import sarif
 
 # The schema of OASIS, of the errata of 2023 (sarif-2.1/schema in github.com/oasis-tcs/sarif-spec).
 SCHEMA = json.loads(Path(__file__).with_name("sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
-BAD = "policy bad(unused: int = 1):\n  window blocks(32)\n  commit masked and cnf > 0.9\n"
 
 
 def valid(log: dict[str, Any]) -> dict[str, Any]:
@@ -30,13 +30,18 @@ def valid(log: dict[str, Any]) -> dict[str, Any]:
     return dict(run)
 
 
-@pytest.fixture
-def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "bad.policy"
-    file.write_text(BAD)
-    return file
+def fixed(text: str, result: dict[str, Any]) -> str:
+    """The text after the fix of a result, as a reader applies it: columns count UTF-16 code units."""
+    (fix,) = result["fixes"]
+    (change,) = fix["artifactChanges"]
+    assert change["artifactLocation"] == result["locations"][0]["physicalLocation"]["artifactLocation"]
+    (one,) = change["replacements"]
+    lines = [line.encode("utf-16-le") for line in text.splitlines(keepends=True)] + [b""]
+    region = one["deletedRegion"]
+    first, last = region["startLine"] - 1, region["endLine"] - 1
+    before = b"".join(lines[:first]) + lines[first][: 2 * (region["startColumn"] - 1)]
+    after = lines[last][2 * (region["endColumn"] - 1) :] + b"".join(lines[last + 1 :])
+    return before.decode("utf-16-le") + one["insertedContent"]["text"] + after.decode("utf-16-le")
 
 
 def test_the_schema_refuses_what_is_wrong() -> None:
@@ -66,7 +71,9 @@ def test_a_mistake_is_one_result(bad: Path, capsys: pytest.CaptureFixture[str]) 
                 }
             }
         ],
-    } | ({"fixes": result["fixes"]} if "fixes" in result else {})
+        "fixes": result["fixes"],
+    }
+    assert fixed(bad.read_text(), result) == bad.read_text().replace("cnf", "conf")
     (rule,) = run["tool"]["driver"]["rules"]
     assert rule["id"] == "E0201"
     assert rule["shortDescription"]["text"][1:] == f"{CODES['E0201'].sentence[1:]}."
@@ -102,6 +109,21 @@ def test_each_bad_policy_of_the_codes_has_a_valid_log(bad: Path, capsys: pytest.
         for result in results
     }
     assert {(f"{name}", name.removesuffix(".policy")) for name in names} <= found
+    diagnostics = [d for code in CODES.values() if f"{code.code}.policy" in names for d in check(code.bad)[1]]
+    fixes = [(r, d.fix) for r, d in zip(results, diagnostics, strict=True) if d.fix]
+    assert len(fixes) > 20
+    for result, fix in fixes:
+        assert fixed(fix.span.source.text, result) == fix.applied()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_fix_behind_a_large_character(end: str, bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = f'policy p(a: pattern = "é🙂", b: prb = 0.9):{end}  window all{end}  commit masked{end}'
+    bad.write_bytes(text.encode())
+    assert main(["check", "--format", "sarif", "bad.policy"]) == 1
+    results = valid(json.loads(capsys.readouterr().out))["results"]
+    (result,) = (one for one in results if one["level"] == "error")
+    assert fixed(text, result) == text.replace("prb", "prob")
 
 
 @pytest.mark.parametrize("content", [b"", b"policy \xff", b"policy p\x00():\n", b"#" * 2_000_000])
