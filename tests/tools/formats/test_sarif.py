@@ -36,12 +36,14 @@ def errors_by_schema(log: dict[str, Any]) -> list[str]:
 def valid(log: dict[str, Any]) -> dict[str, Any]:
     """The run of a log that is valid by the schema, where there is one."""
     assert errors_by_schema(log) == []
-    assert set(log) == {"$schema", "version", "runs"} and log["version"] == "2.1.0"
+    assert set(log) == {"$schema", "version", "runs"}
+    assert log["version"] == "2.1.0"
     (run,) = log["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     assert len(set(rules)) == len(rules)
     for result in run["results"]:
-        assert result["ruleId"] in rules and result["level"] in ("error", "warning", "note")
+        assert result["ruleId"] in rules
+        assert result["level"] in ("error", "warning", "note")
         assert result["message"]["text"]
     return dict(run)
 
