@@ -481,7 +481,9 @@ globalThis.dsldecTraceView = (() => {
         if (typeof state.write.confidence === "number") parts.push(`confidence ${state.write.confidence}`);
         if (state.colour === "phase" && run.phaseOf(state.write.step)) parts.push(`phase ${run.phaseOf(state.write.step)}`);
       }
-      if (state.change) parts.push(`${state.change} in this step`);
+      if (state.change) parts.push(state.write ? "in this step" : `${state.change} in this step`);
+      const pairs = state.id === null && this.number >= 0 ? run.steps[this.number].candidatesAt(at) : [];
+      if (pairs.length) parts.push(`likeliest '${run.text(pairs[0])}' ${pairs[1]}`);
       if (state.isAccepted) parts.push("an accepted draft");
       if (state.isRefused) parts.push(state.struck === run.mask ? "a draft left it a mask and was refused" : `a draft wrote '${run.text(state.struck)}' and was refused`);
       else if (state.struck !== undefined) parts.push(`before it was '${run.text(state.struck)}'`);
@@ -506,6 +508,11 @@ globalThis.dsldecTraceView = (() => {
       make("th", { scope: "row" }, show && span ? make("button", { type: "button", class: "link", onclick: () => show(span) }, name) : name),
       make("td", {}, value)));
     return make("table", { class: "values" }, make("caption", {}, show ? "Values" : "Values here"), make("tbody", {}, rows));
+  }
+
+  // A browser would break a line inside of `->`.
+  function unbroken(text) {
+    return text.split("->").flatMap((part, at) => (at ? [make("span", { class: "arrow" }, "->"), part] : [part]));
   }
 
   // What the marks on this canvas mean; only those that it ever has.
@@ -598,8 +605,8 @@ globalThis.dsldecTraceView = (() => {
       return make("ul", { class: "lines" }, lines.map((line) => {
         const classes = ["why-line", line.holds === true ? "holds" : line.holds === false ? "fails" : "", line.decides ? "decides" : ""].filter(Boolean).join(" ");
         const body = line.span && this.policy
-          ? make("button", { type: "button", class: "link", onclick: () => this.point(line.span) }, line.text)
-          : make("span", {}, line.text);
+          ? make("button", { type: "button", class: "link", onclick: () => this.point(line.span) }, unbroken(line.text))
+          : make("span", {}, unbroken(line.text));
         const item = make("li", { class: classes, "data-depth": line.depth }, body);
         item.style.setProperty("--depth", line.depth);
         return item;
@@ -707,7 +714,7 @@ globalThis.dsldecTraceView = (() => {
         : make("details", { class: "prompt", open: prompt.length < 400 }, make("summary", {}, `Prompt, ${plural(this.runs[0].promptTokens, "token")}`), make("pre", {}, prompt));
       const other = this.data.samePrompt === false ? make("p", { class: "note" }, "The two runs have different prompts. The first one is shown.") : null;
       this.root.replaceChildren(
-        make("header", { class: "top" }, make(`h${this.heading}`, {}, isPair ? `${this.runs[0].title} and ${this.runs[1].title}` : this.runs[0].title), asked, other),
+        make("header", { class: "top" }, make(`h${this.heading}`, {}, isPair ? `${this.runs[0].title} and ${this.runs[1].title}` : `Steps of ${this.runs[0].title}`), asked, other),
         this.controls(isPair),
         make("div", { class: isPair ? "runs pair" : "runs" }, this.panels.map((panel) => panel.element)),
         this.help(), this.live);
@@ -841,6 +848,8 @@ globalThis.dsldecTraceView = (() => {
 
     draw() {
       this.root.style.setProperty("--controls", `${this.slider.closest(".controls").offsetHeight}px`);
+      // The policy ends above the lower edge of the window, also while the page is not scrolled.
+      if (this.isPage) this.root.style.setProperty("--above", `${Math.round(this.panels[0].facts.getBoundingClientRect().bottom + window.scrollY)}px`);
       const canvases = this.runs.map((run) => run.canvas(this.done(run)));
       this.panels.forEach((panel, number) => {
         const selected = this.selected !== null && this.selected < panel.run.length ? this.selected : null;
@@ -925,7 +934,7 @@ globalThis.dsldecTraceView = (() => {
       const action = {
         ",": () => this.go(this.at - 1), ".": () => this.go(this.at + 1),
         d: () => this.data.difference && this.goToDifference(),
-        Escape: () => { this.selected = null; this.draw(); }, // a focus in the explanation goes back to the canvas
+        Escape: () => { if (this.selected !== null) { this.selected = null; this.draw(); this.say("explanation closed"); } }, // a focus in the explanation goes back to the canvas
         ...(isRange || inScroll ? {} : { ArrowLeft: () => this.go(this.at - 1), ArrowRight: () => this.go(this.at + 1), Home: () => this.go(0), End: () => this.go(this.most) }),
         ...(onButton ? {} : { " ": () => this.toggle() }),
       }[event.key];
