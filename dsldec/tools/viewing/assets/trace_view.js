@@ -118,10 +118,22 @@ globalThis.dsldecTraceView = (() => {
     // The most characters that each position ever shows, so that no cell moves when the steps go on.
     widths() {
       const widths = new Array(this.length).fill(1);
-      const keep = (at, id) => { widths[at] = Math.min(WIDEST, Math.max(widths[at], columns(this.short(id)))); };
+      const keep = (at, id, more = 0) => { widths[at] = Math.min(WIDEST, Math.max(widths[at], (id === null ? 1 : columns(this.short(id))) + more)); };
       this.given.forEach(([at, id]) => keep(at, id));
-      this.steps.forEach((step) => step.writes.forEach(([at, id]) => keep(at, id)));
+      this.steps.forEach((step, number) => {
+        const struck = new Map([...step.revoked, ...(step.refused || [])]);
+        for (const [at, id, , , before] of step.writes) {
+          keep(at, id, (struck.has(at) ? this.room(struck.get(at)) : this.room(before)) + (this.isAccepted(number) ? 1 : 0));
+          struck.delete(at);
+        }
+        for (const [at, id] of struck) keep(at, null, this.room(id));
+      });
       return widths;
+    }
+
+    // The characters that a struck token takes.
+    room(id) {
+      return id === null || id === undefined ? 0 : columns(this.short(id)) + 1;
     }
 
     // Which marks the canvas ever has.
@@ -540,7 +552,7 @@ globalThis.dsldecTraceView = (() => {
       this.row = make("section", { class: "row-values", "aria-label": `values of the step, ${run.title}` });
       const parameters = run.policy ? run.policy.parameters.map(([name, value]) => `${name} = ${value}`).join(", ") : "";
       const side = this.policy ? make("section", { class: "side", "aria-label": `policy of ${run.title}` },
-        make(`h${view.heading + 2}`, {}, "Policy"), parameters ? make("details", { class: "parameters" }, make("summary", {}, plural(run.policy.parameters.length, "parameter")), parameters) : null, this.policy.element) : null;
+        make(`h${view.heading + 2}`, { class: "label" }, "Policy"), parameters ? make("details", { class: "parameters" }, make("summary", {}, plural(run.policy.parameters.length, "parameter")), parameters) : null, this.policy.element) : null;
       const note = run.hasValues ? null : make("p", { class: "note" }, "This trace has no values, so nothing explains its steps. Record them with ", make("code", {}, "dsldec run --trace FILE --values"), ", or in Python with ", make("code", {}, 'decode(..., trace="values")'), ".");
       const large = run.hasValues && !run.allExplained ? make("p", { class: "note" }, "This trace is long: only the positions that a step changed are explained here. ", make("code", {}, "dsldec why"), " explains the others.") : null;
       this.element = make("section", { class: "run", "aria-label": run.title },
@@ -567,13 +579,13 @@ globalThis.dsldecTraceView = (() => {
       this.explain(selected);
       this.drawRow(step);
       // Its buttons are new, so the keyboard would fall back to the start of the page.
-      if (hadFocus && selected !== null) this.why.querySelector("h2, h3, h4, h5").focus({ preventScroll: true });
+      if (hadFocus && selected !== null) this.why.querySelector(".label").focus({ preventScroll: true });
       else if (hadFocus) this.canvas.focus(this.canvas.focused);
     }
 
     explain(selected) {
       const { run, number } = this;
-      const title = make(`h${this.view.heading + 2}`, { tabindex: "-1" }, "Why");
+      const title = make(`h${this.view.heading + 2}`, { class: "label", tabindex: "-1" }, "Why");
       if (selected === null) {
         this.why.replaceChildren(title, make("p", { class: "hint" }, run.hasValues ? "Choose a position: click it, or press Enter on it." : "Choose a position to see who wrote it."));
         this.light([]);
@@ -654,7 +666,7 @@ globalThis.dsldecTraceView = (() => {
         parts.push(make("p", {}, "This decided the phase: ", this.policy && this.run.spans[span] ? make("button", { type: "button", class: "link code", onclick: () => this.point(this.run.spans[span]) }, text) : make("code", {}, text)));
       }
       if (sentences.length) parts.push(make("p", {}, sentences.join(" ")));
-      this.row.append(make(`h${this.view.heading + 2}`, {}, "This step"), ...parts);
+      this.row.append(make(`h${this.view.heading + 2}`, { class: "label" }, "This step"), ...parts);
     }
 
     changesText() {
@@ -714,7 +726,7 @@ globalThis.dsldecTraceView = (() => {
         : make("details", { class: "prompt", open: prompt.length < 400 }, make("summary", {}, `Prompt, ${plural(this.runs[0].promptTokens, "token")}`), make("pre", {}, prompt));
       const other = this.data.samePrompt === false ? make("p", { class: "note" }, "The two runs have different prompts. The first one is shown.") : null;
       this.root.replaceChildren(
-        make("header", { class: "top" }, make(`h${this.heading}`, {}, isPair ? `${this.runs[0].title} and ${this.runs[1].title}` : `Steps of ${this.runs[0].title}`), asked, other),
+        make("header", { class: "top" }, make(`h${this.heading}`, { class: "view-title" }, isPair ? `${this.runs[0].title} and ${this.runs[1].title}` : `Steps of ${this.runs[0].title}`), asked, other),
         this.controls(isPair),
         make("div", { class: isPair ? "runs pair" : "runs" }, this.panels.map((panel) => panel.element)),
         this.help(), this.live);
