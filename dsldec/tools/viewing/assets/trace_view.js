@@ -305,7 +305,7 @@ globalThis.dsldecTraceView = (() => {
 
   class Canvas {
     constructor(run, view, label) {
-      Object.assign(this, { run, view, focused: 0 });
+      Object.assign(this, { run, view, focused: 0, drawn: [] });
       this.cells = Array.from({ length: run.length }, (_, at) => make("div", { role: "gridcell", class: "cell", tabindex: at ? "-1" : "0", "data-position": at }));
       run.widths().forEach((width, at) => this.cells[at].style.setProperty("--chars", width));
       this.peek = make("div", { class: "peek", "aria-hidden": "true", hidden: true });
@@ -458,13 +458,17 @@ globalThis.dsldecTraceView = (() => {
       const isMask = state.id === null;
       const classes = ["cell", isMask ? "masked" : state.id === run.eos ? "end" : "", run.isGiven.has(at) ? "given" : "", state.inWindow ? "in-window" : "", state.change ? `now now-${state.change}` : "", state.isAccepted ? "accepted" : "", state.isRefused ? "refused" : "", state.differs ? "differs" : ""];
       const level = this.level(at, state);
+      const label = this.label(at, state);
+      const seen = [...classes, level, state.colour, state.struck, state.id, state.isSelected, label].join("\n");
+      if (seen === this.drawn[at]) return; // a canvas may have thousands of cells, and a step changes a few
+      this.drawn[at] = seen;
       cell.className = [...classes, level === null ? "" : state.colour === "phase" ? "phased" : "tinted"].filter(Boolean).join(" ");
       if (state.colour === "phase" && level !== null) cell.dataset.hue = level % PHASE_COLOURS; else delete cell.dataset.hue;
       cell.style.setProperty("--level", level === null || state.colour === "phase" ? 0 : level);
       const struck = state.struck === undefined ? null : make("del", {}, run.short(state.struck));
       cell.replaceChildren(...[struck, make("bdi", {}, isMask ? "·" : run.short(state.id))].filter(Boolean));
       if (state.colour === "phase" && level !== null) cell.append(make("sub", {}, String(level + 1)));
-      cell.setAttribute("aria-label", this.label(at, state));
+      cell.setAttribute("aria-label", label);
       cell.setAttribute("aria-selected", String(state.isSelected));
     }
 
