@@ -131,7 +131,9 @@ def short_title(policy: Policy) -> str:
     """The policy's name, with the parameters that differ from their defaults."""
     parameters = policy.program.parameters
     changed = [
-        shown(name, value) for name, value in policy.parameters.items() if value != parameters[name].default
+        f"{name}={str(value).lower()}" if isinstance(value, bool) else shown(name, value)
+        for name, value in policy.parameters.items()
+        if value != parameters[name].default
     ]
     return f"{policy.name}({', '.join(changed)})" if changed else policy.name
 
