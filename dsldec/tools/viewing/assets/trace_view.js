@@ -117,8 +117,8 @@ globalThis.dsldecTraceView = (() => {
 
     // The most characters that each position ever shows, so that no cell moves when the steps go on.
     widths() {
-      const widths = new Array(this.length).fill(1);
-      const keep = (at, id, more = 0) => { widths[at] = Math.min(WIDEST, Math.max(widths[at], (id === null ? 1 : columns(this.short(id))) + more)); };
+      const widths = new Array(this.length).fill(1); // "end" is smaller than other texts
+      const keep = (at, id, more = 0) => { widths[at] = Math.min(WIDEST, Math.max(widths[at], (id === null ? 1 : id === this.eos ? 2.4 : columns(this.short(id))) + more)); };
       this.given.forEach(([at, id]) => keep(at, id));
       this.steps.forEach((step, number) => {
         const struck = new Map([...step.revoked, ...(step.refused || [])]);
