@@ -21,7 +21,9 @@ def statements_of(record: StepRecord) -> tuple[syntax.Statement, ...]:
 
 
 class PartValues:
-    """The values of one step. `statements`: of its phase, in order; `places`: their places in this order."""
+    """The values of one step. `statements`: of its phase, in order; `places`: their places in this order;
+    `left`: of each `thin`, the scores after all picks, made at the first use.
+    """
 
     def __init__(self, record: StepRecord) -> None:
         self.record, self.watched = record, record.explained.watched
@@ -29,6 +31,7 @@ class PartValues:
         self.statements = statements_of(record)
         self.places = {statement: place for place, statement in enumerate(self.statements)}
         self.length = len(record.canvas)
+        self.left: dict[int, dict[int, float]] = {}
         self._columns: dict[int, RecordedValue | Sequence[RecordedValue] | None] = {}
 
     def operation(self, number: int) -> Operation:

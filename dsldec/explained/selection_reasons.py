@@ -187,6 +187,8 @@ def _not_picked(
 
 def _left(part: WatchedPart, values: PartValues, call: syntax.Call) -> dict[int, float]:
     """The positions that are no picks and that no pick has removed, with their scores after all picks."""
+    if part.operation in values.left:  # every position of the step asks for them
+        return values.left[part.operation]
     scores, picks = values.wide(part.named.get(SCORE)), values.chosen(part.operation)
     width = float(values.value(part.named.get(WIDTH), 0) or 0)
     left = {at: float(scores[at]) for at in values.chosen(part.named.get(MASK)) if at not in picks}
@@ -195,7 +197,8 @@ def _left(part: WatchedPart, values: PartValues, call: syntax.Call) -> dict[int,
             left = {at: score for at, score in left.items() if not abs(at - pick) < width}
         else:
             left = {at: float32(score * _share(at - pick, width)) for at, score in left.items()}
-    return {at: score for at, score in left.items() if score > 0}
+    values.left[part.operation] = {at: score for at, score in left.items() if score > 0}
+    return values.left[part.operation]
 
 
 def _share(distance: int, width: float) -> float:

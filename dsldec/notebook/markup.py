@@ -17,6 +17,7 @@ FRAME = "max-width:100%;overflow-wrap:break-word;line-height:1.4"
 CELL = "text-align:left;vertical-align:top;padding:.2em .6em;overflow-wrap:break-word;max-width:40em"
 # Only these columns break inside of a word, so that the others keep the width of theirs.
 PROSE = f"{CELL};white-space:pre-wrap;overflow-wrap:anywhere;min-width:5em"
+SENTENCES = f"{PROSE};min-width:12em"  # of the last column: on a phone, the table scrolls instead
 NUMBER = "text-align:right;vertical-align:top;padding:.2em .6em"
 CODE = (
     "font-family:ui-monospace,Menlo,Consolas,monospace;overflow-x:auto;margin:.3em 0;padding:.5em;max-height:40em;overflow-y:auto;"
@@ -51,6 +52,8 @@ def table(
     styles = [
         NUMBER if column in numbers else PROSE if column in prose else CELL for column in range(len(head))
     ]
+    if len(head) - 1 in prose:
+        styles[-1] = SENTENCES
     heads = "".join(
         f'<th scope="col" style="{style}">{escape(name)}</th>'
         for name, style in zip(head, styles, strict=True)

@@ -53,7 +53,7 @@ def policy_page(policy: Policy, gen_length: int) -> str:
 <title>{text(policy.name)}: a policy of dsldec</title>
 </head>
 <body style="{BODY}">
-{policy_html(policy, gen_length)}
+<main>{policy_html(policy, gen_length)}</main>
 </body>
 </html>
 """

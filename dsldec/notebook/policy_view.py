@@ -77,7 +77,7 @@ def shown_value(value: Value) -> str:
     if isinstance(value, tuple):
         numbers = ", ".join(str(one) for one in value[:4])
         return f"{numbers}, … ({len(value):,} numbers)" if len(value) > 4 else numbers
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _comments(source: str) -> dict[int, str]:

@@ -27,7 +27,7 @@ from .process import log_on_stderr, say, termination_interrupts
 from .prompts import INPUT, Prompt, read
 from .results import Result
 from .results_file import STANDARD_OUTPUT, ResultsFile
-from .settings import chosen, title
+from .settings import chosen, short_title, title
 from .tally import Tally
 from .trace_file import TraceFile
 from .viewing.run_page import RunPage
@@ -69,7 +69,7 @@ def run(options: RunOptions) -> int:
         prompts = prompts_of(options)
         require_sensible(options, prompts)
         policy = policy_of(options, max(prompt.n for prompt in prompts))
-        files = files_of(options, prompts, made_by(policy, options), open_things)
+        files = files_of(options, prompts, made_by(policy, options), open_things, short_title(policy))
         work, tally = work_of(options, prompts, files)
         return _finished(work, policy, options, files, tally) if work else DECODED
 
@@ -93,10 +93,14 @@ class Files:
 
 
 def files_of(
-    options: RunOptions, prompts: Sequence[Prompt], made: Mapping[str, Any], open_things: ExitStack
+    options: RunOptions,
+    prompts: Sequence[Prompt],
+    made: Mapping[str, Any],
+    open_things: ExitStack,
+    heading: str = "",
 ) -> Files:
-    """The files of a run, which `open_things` closes. `made`: see `made_by`."""
-    page = None if options.html is None else RunPage(options.html, made["policy"], prompts)
+    """The files of a run, which `open_things` closes. `made`: see `made_by`; `heading`: of its page."""
+    page = None if options.html is None else RunPage(options.html, heading, prompts)
     results = None
     if options.out is not None:
         results = ResultsFile(options.out, prompts, resume=options.resume, made_by=made)

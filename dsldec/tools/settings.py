@@ -127,6 +127,17 @@ def title(policy: Policy) -> str:
     return f"{policy.name}({', '.join(shown(name, value) for name, value in policy.parameters.items())})"
 
 
+def short_title(policy: Policy) -> str:
+    """The policy's name, with the parameters that differ from their defaults."""
+    parameters = policy.program.parameters
+    changed = [
+        f"{name}={str(value).lower()}" if isinstance(value, bool) else shown(name, value)
+        for name, value in policy.parameters.items()
+        if value != parameters[name].default
+    ]
+    return f"{policy.name}({', '.join(changed)})" if changed else policy.name
+
+
 def shown(name: str, value: Value) -> str:
     """A parameter and its value, in a few characters."""
     if isinstance(value, LearnedNetwork):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ HOSTILE = {
 }
 
 
+@cache  # a trajectory is never changed
 def decoded(
     policy: str, length: int = 24, trace: Any = "values", seed: int = 3, **settings: Any
 ) -> Trajectory:
@@ -94,7 +96,7 @@ def test_it_plays_to_the_end(page: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["threshold", "dico", "freedave", "remdm"])
 def test_its_explanations_are_those_of_python(page: Any, tmp_path: Path, policy: str) -> None:
-    trace = decoded(policy, length=16)
+    trace = decoded(policy, length=12, **({"steps": 24} if policy == "remdm" else {}))
     opened(page, tmp_path, [ViewedRun(policy, trace)])
     texts = page.evaluate(
         "([steps, length]) => Array.from({length: steps}, (_, step) => Array.from({length}, (_, at) =>"
@@ -164,14 +166,63 @@ def test_a_cell_says_what_it_shows(page: Any, tmp_path: Path) -> None:
     assert page.get_by_role("slider").get_attribute("aria-valuetext") == status(page)
 
 
-@pytest.mark.parametrize("colour", ["confidence", "entropy", "step", "phase", "none"])
-def test_each_colour_has_a_legend_or_a_sentence(page: Any, tmp_path: Path, colour: str) -> None:
+def test_each_colour_has_a_legend_or_a_sentence(page: Any, tmp_path: Path) -> None:
     opened(page, tmp_path, [ViewedRun("dico", decoded("dico"))])
     page.keyboard.press("End")
-    page.get_by_label("Colour").select_option(colour)
-    tinted = page.locator(".grid .tinted, .grid .phased").count()
-    assert (tinted > 0) == (colour != "none")
-    assert bool(page.inner_text(".legend")) == (colour != "none")
+    for colour in ("confidence", "entropy", "step", "phase", "none"):
+        page.get_by_label("Colour").select_option(colour)
+        tinted = page.locator(".grid .tinted, .grid .phased").count()
+        assert (tinted > 0) == (colour != "none")
+        assert bool(page.inner_text(".legend")) == (colour != "none")
+
+
+def test_the_explanation_is_in_sight_beside_the_lines_that_decided(page: Any, tmp_path: Path) -> None:
+    opened(page, tmp_path, [ViewedRun("dico", decoded("dico", length=64))])
+    number = next(at for at, step in enumerate(decoded("dico", length=64).steps) if step.phase == "finalize")
+    page.evaluate(f"dsldecView.go({number + 1})")
+    assert "phase finalize" in page.locator(".line.running").first.inner_text()
+    for place in (".line.running >> nth=0", ".row-values h3", ".marks"):
+        assert page.locator(place).bounding_box()["y"] < 880
+    at = min(decoded("dico", length=64).steps[number].ids)
+    page.evaluate(f"dsldecView.select({at})")
+    policy, head = page.locator(".policy").bounding_box(), page.locator(".why .head").bounding_box()
+    lit = page.locator(".lit-yes, .lit-no").first.bounding_box()
+    assert policy["y"] <= lit["y"] < min(900, policy["y"] + policy["height"])
+    assert head["y"] < 880
+    assert head["x"] > policy["x"] + policy["width"]
+
+
+def test_rows_fit_and_cells_stay_in_their_places(new_page: Any, tmp_path: Path) -> None:
+    trace = replace(decoded("threshold", length=64), tokens={id_: "x" * (1 + id_ % 5) for id_ in range(40)})
+    places = """() => [...document.querySelectorAll(".grid .cell")].map((one) => [one.offsetLeft, one.offsetTop])"""
+    rows = """() => [...document.querySelectorAll(".grid .tokens")].map((one) =>
+      [one.children.length, one.lastElementChild.offsetTop > one.firstElementChild.offsetTop + 4])"""
+    for width, sizes in ((1280, {16}), (360, {4, 8})):
+        page = new_page(width=width)
+        opened(page, tmp_path, [ViewedRun("threshold", trace)])
+        before = page.evaluate(places)
+        shown = page.evaluate(rows)
+        assert {size for size, _ in shown} <= sizes
+        assert sum(wraps for _, wraps in shown) * 8 <= len(shown)
+        for key in (".", ".", "End"):
+            page.keyboard.press(key)
+            assert page.evaluate(places) == before
+
+
+def test_the_keyboard_comes_back_from_the_explanation(page: Any, tmp_path: Path) -> None:
+    opened(page, tmp_path, [ViewedRun("threshold", decoded("threshold", confidence=0.9))])
+    page.keyboard.press("ArrowRight")
+    page.focus('[data-position="0"]')
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.locator(".why-line button").first.evaluate("one => one === document.activeElement")
+    page.keyboard.press(".")
+    assert page.evaluate("document.activeElement.textContent") == "Why"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.position") == "1"
+    assert page.text_content("[role=status]") == "explanation closed"
 
 
 def test_two_runs_step_together_and_their_difference_is_marked(
@@ -182,7 +233,10 @@ def test_two_runs_step_together_and_their_difference_is_marked(
         ViewedRun("factor", decoded("factor")),
     ]
     opened(page, tmp_path, runs)
+    first = status(page)  # it opens at the first difference
+    page.keyboard.press("End")
     page.locator("button.difference").click()
+    assert status(page) == first
     step = next(
         at
         for at, (one, other) in enumerate(zip(*(run.trajectory.steps for run in runs), strict=False))
@@ -208,12 +262,21 @@ def test_drafts_are_drawn(page: Any, tmp_path: Path, screenshot: Any) -> None:
     refused = next(at for at, step in enumerate(trace.steps) if step.record.refused)
     page.evaluate(f"dsldecView.go({refused + 1})")
     assert page.locator(".grid .refused del").count() == len(trace.steps[refused].record.refused)
+    outside = """(steps) => Array.from({length: steps + 1}, (_, at) => at).filter((at) => {
+      dsldecView.go(at);
+      return [...document.querySelectorAll(".grid .cell")].some((one) => one.scrollWidth > one.clientWidth + 1);
+    })"""
+    assert page.evaluate(outside, len(trace.steps)) == []
+    marks = page.inner_text(".marks")
+    assert "from an accepted draft" in marks
+    assert "a refused draft" in marks
+    assert "given text" not in marks
     assert page.locator(".band.drafts span").count() > 0
     screenshot(page, "drafts")
 
 
 def test_revoked_positions_are_drawn(page: Any, tmp_path: Path) -> None:
-    trace = decoded("remdm", length=12)
+    trace = decoded("remdm", length=12, steps=24, eta=0.3)
     revoked = next(at for at, step in enumerate(trace.steps) if step.revoked)
     opened(page, tmp_path, [ViewedRun("remdm", trace)])
     page.evaluate(f"dsldecView.go({revoked + 1})")
@@ -298,13 +361,18 @@ def test_it_fits_a_phone(new_page: Any, tmp_path: Path, screenshot: Any) -> None
         page.click('[data-position="3"] >> nth=0')
         page.locator(".help summary").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        screenshot(page, f"phone-{len(shown)}", full_page=True)
+    screenshot(page, "phone", full_page=True)
 
 
 # The colours that a browser gives an element and its background, as numbers; alpha is blended.
 CONTRASTS = """() => {
   const paint = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const known = new Map();
   const rgba = (colour) => {
+    if (!known.has(colour)) known.set(colour, painted(colour));
+    return known.get(colour);
+  };
+  const painted = (colour) => {
     paint.clearRect(0, 0, 1, 1); paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1);
     return [...paint.getImageData(0, 0, 1, 1).data];
   };

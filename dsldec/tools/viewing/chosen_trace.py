@@ -14,7 +14,7 @@ from ...explained.reasons import ExplainedStep
 from ...trajectory import Trajectory
 from .. import quoted, quoted_path
 from ..process import say
-from .page_data import ViewedRun
+from .page_data import ViewedRun, shown_parameter
 
 IDS_SHOWN = 8
 
@@ -77,7 +77,7 @@ def titled(traces: list[tuple[str, Trajectory]]) -> list[ViewedRun]:
             for _, own in policies
         ]
         titles = [
-            f"{title} {', '.join(f'{name}={value}' for name, value in own.items())}".strip()
+            f"{title} {', '.join(f'{name}={shown_parameter(value)}' for name, value in own.items())}".strip()
             for title, own in zip(titles, others, strict=True)
         ]
     if len(set(titles)) < len(titles):

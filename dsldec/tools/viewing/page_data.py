@@ -106,18 +106,19 @@ def _policy(explained: ExplainedPolicy, shown: ShownText) -> dict[str, Any]:
             [shown.place(piece.start), shown.place(piece.start + len(piece.text)), str(piece.role)]
             for piece in pieces
         ],
-        "parameters": [[name, _parameter(value)] for name, value in explained.parameters.items()],
+        "parameters": [[name, shown_parameter(value)] for name, value in explained.parameters.items()],
     }
 
 
-def _parameter(value: object) -> str:
+def shown_parameter(value: object) -> str:
+    """The value of a parameter as a policy spells it, with few numbers of a table."""
     if isinstance(value, bool | int | float):
         number = shown_number(value)
         return {True: "true", False: "false"}[number] if isinstance(number, bool) else str(number)
     if isinstance(value, str):
         return shown_token(value)
     if isinstance(value, tuple) and len(value) <= LONGEST_TABLE:
-        return "[" + ", ".join(_parameter(one) for one in value) + "]"
+        return "[" + ", ".join(shown_parameter(one) for one in value) + "]"
     return f"a table of {len(value)} numbers" if isinstance(value, tuple) else f"a {type(value).__name__}"
 
 

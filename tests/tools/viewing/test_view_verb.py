@@ -115,7 +115,11 @@ def test_a_browser_opens_on_a_desktop_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_run_writes_the_page_of_its_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "run.html"
+    changed = ["--set", "confidence=0.8"]
+    assert main(["run", "--html", str(page), "--gen-length", "16", *changed, "What is 2+3?"]) == 0
+    assert "<title>threshold(confidence=0.8): steps of dsldec</title>" in page.read_text()
     assert main(["run", "--html", str(page), "--gen-length", "16", "What is 2+3?"]) == 0
+    assert "<title>threshold: steps of dsldec</title>" in page.read_text()
     assert MARK in page.read_text()
     assert capsys.readouterr().out.strip()
 

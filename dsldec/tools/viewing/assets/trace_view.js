@@ -12,7 +12,8 @@ globalThis.dsldecTraceView = (() => {
     ["none", "nothing"],
   ];
   const SPEEDS = [[1, "1 step/s"], [4, "4 steps/s"], [12, "12 steps/s"], [40, "40 steps/s"]];
-  const ROW = 16; // positions in a row of the canvas
+  const ROWS = [32, 16, 8, 4]; // positions in a row of the canvas: the most that fit
+  const WIDEST = 24; // characters of a token for which its cell keeps room
   const SNAPSHOT = 32; // steps between two stored canvases
   const PHASE_COLOURS = 7;
   const DONE = { committed: "committed", revoked: "revoked", edited: "edited" };
@@ -28,7 +29,7 @@ globalThis.dsldecTraceView = (() => {
       else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
       else made.setAttribute(key, value === true ? "" : value);
     }
-    made.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
+    made.append(...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
     return made;
   }
 
@@ -44,6 +45,11 @@ globalThis.dsldecTraceView = (() => {
 
   function holes(template) {
     return (template.match(/\{\{|\}\}|\{\}/g) || []).filter((place) => place === "{}").length;
+  }
+
+  // The width of a text in characters of a terminal.
+  function columns(text) {
+    return [...text].reduce((sum, one) => sum + (one.codePointAt(0) >= 0x1100 ? 2 : 1), 0);
   }
 
   function written(value, flag) {
@@ -109,6 +115,44 @@ globalThis.dsldecTraceView = (() => {
       return changes;
     }
 
+    // The most characters that each position ever shows, so that no cell moves when the steps go on.
+    widths() {
+      const widths = new Array(this.length).fill(1); // "end" is smaller than other texts
+      const keep = (at, id, more = 0) => { widths[at] = Math.min(WIDEST, Math.max(widths[at], (id === null ? 1 : id === this.eos ? 2.4 : columns(this.short(id))) + more)); };
+      this.given.forEach(([at, id]) => keep(at, id));
+      this.steps.forEach((step, number) => {
+        const struck = new Map([...step.revoked, ...(step.refused || [])]);
+        for (const [at, id, , , before] of step.writes) {
+          keep(at, id, (struck.has(at) ? this.room(struck.get(at)) : this.room(before)) + (this.isAccepted(number) ? 1 : 0));
+          struck.delete(at);
+        }
+        for (const [at, id] of struck) keep(at, null, this.room(id));
+      });
+      return widths;
+    }
+
+    // The characters that a struck token takes.
+    room(id) {
+      return id === null || id === undefined ? 0 : columns(this.short(id)) + 1;
+    }
+
+    // Which marks the canvas ever has.
+    marks() {
+      const some = (test) => this.steps.some(test);
+      return {
+        end: some((step) => step.writes.some((write) => write[1] === this.eos)),
+        given: this.given.length > 0, edited: some((step) => step.writes.some((write) => write.length > 4)),
+        revoked: some((step) => step.revoked.length), accepted: some((_, at) => this.isAccepted(at)),
+        refused: some((step) => step.refused && step.refused.length), window: some((step) => this.windowOf(step)),
+      };
+    }
+
+    // The window of a step; `null` for one that has the whole canvas.
+    windowOf(step) {
+      const window = step && step.window;
+      return window && window[1] - window[0] < this.length ? window : null;
+    }
+
     isAccepted(number) {
       return number > 0 && this.steps[number].forward === this.steps[number - 1].forward;
     }
@@ -119,9 +163,9 @@ globalThis.dsldecTraceView = (() => {
       return this.texts[id] ?? `#${id}`;
     }
 
-    // The text of a token on the canvas: the end of the text is one sign, since a canvas may be full of it.
+    // The text of a token on the canvas: the end of the text is one short word, since a canvas may be full of it.
     short(id) {
-      return id === this.eos ? "▪" : id === this.mask ? "·" : this.seen(id);
+      return id === this.eos ? "end" : id === this.mask ? "·" : this.seen(id);
     }
 
     // The text of a token for eyes: an empty one and blanks are visible.
@@ -217,13 +261,43 @@ globalThis.dsldecTraceView = (() => {
       }
     }
 
-    show(span) {
-      const line = this.lines.find((one) => one.end >= span[0]);
+    // Moves the policy's own scroll bar, not the page, where the place is out of sight.
+    scroll(start) {
+      const line = this.lines.find((one) => one.end >= start);
       if (!line) return;
-      const box = this.element;
-      const top = line.element.offsetTop - box.offsetTop;
-      if (top < box.scrollTop || top > box.scrollTop + box.clientHeight - 40) box.scrollTop = top - box.clientHeight / 3;
-      line.element.scrollIntoView({ block: "nearest" });
+      const box = this.element, top = line.element.offsetTop;
+      if (top < box.scrollTop || top > box.scrollTop + box.clientHeight - 60) box.scrollTop = top - box.clientHeight / 4;
+    }
+
+    show(span) {
+      this.scroll(span[0]);
+      const line = this.lines.find((one) => one.end >= span[0]);
+      if (line) line.element.scrollIntoView({ block: "nearest" });
+    }
+
+    // The first and the last line of a phase: its header, and what is indented below.
+    linesOf(phase) {
+      const { roles, text } = this.policy;
+      const head = roles.find(([from, to, role]) => role === "phase" && text.slice(from, to) === phase && /^[ ]*phase[ ]+$/.test(text.slice(text.lastIndexOf("\n", from) + 1, from)));
+      if (!head) return null;
+      const indent = (line) => text.slice(line.start, line.end).search(/\S/);
+      const first = this.lines.findIndex((line) => line.end >= head[0]);
+      let last = first;
+      for (let at = first + 1; at < this.lines.length; at++) {
+        const depth = indent(this.lines[at]);
+        if (depth >= 0 && depth <= indent(this.lines[first])) break;
+        if (depth >= 0) last = at;
+      }
+      return [first, last];
+    }
+
+    // Marks the lines of the phase that runs, and shows where they begin if it is another one.
+    run(phase) {
+      if (phase === this.phase) return;
+      this.phase = phase;
+      const found = phase ? this.linesOf(phase) : null;
+      this.lines.forEach((line, at) => line.element.classList.toggle("running", found !== null && at >= found[0] && at <= found[1]));
+      if (found) this.scroll(this.lines[found[0]].start);
     }
   }
 
@@ -231,23 +305,56 @@ globalThis.dsldecTraceView = (() => {
 
   class Canvas {
     constructor(run, view, label) {
-      Object.assign(this, { run, view, focused: 0 });
-      this.cells = Array.from({ length: run.length }, (_, at) => make("div", { role: "gridcell", tabindex: at ? "-1" : "0", "data-position": at }));
-      const rows = [];
-      for (let at = 0; at < run.length; at += ROW) {
-        rows.push(make("div", { role: "row", class: "row" },
-          make("span", { role: "rowheader", class: "from", "aria-label": `from position ${at}` }, String(at)),
-          make("div", { class: "tokens", role: "none" }, this.cells.slice(at, at + ROW))));
-      }
+      Object.assign(this, { run, view, focused: 0, drawn: [] });
+      this.cells = Array.from({ length: run.length }, (_, at) => make("div", { role: "gridcell", class: "cell", tabindex: at ? "-1" : "0", "data-position": at }));
+      run.widths().forEach((width, at) => this.cells[at].style.setProperty("--chars", width));
       this.peek = make("div", { class: "peek", "aria-hidden": "true", hidden: true });
-      this.grid = make("div", { role: "grid", class: "grid", "aria-label": label, "aria-readonly": "true" }, rows);
+      this.grid = make("div", { role: "grid", class: "grid", "aria-label": label, "aria-readonly": "true" });
       this.element = make("div", { class: "canvas" }, this.grid, this.peek);
+      this.fill(ROWS[1]);
       this.grid.addEventListener("keydown", (event) => this.onKey(event));
       this.grid.addEventListener("click", (event) => this.withCell(event, (at) => { this.focus(at); view.select(at); }));
       this.grid.addEventListener("mouseover", (event) => this.withCell(event, (at) => this.showPeek(at)));
       this.grid.addEventListener("focusin", (event) => this.withCell(event, (at) => { this.rove(at); if (event.target.matches(":focus-visible")) this.showPeek(at); }));
       this.grid.addEventListener("mouseleave", () => this.hidePeek());
       this.grid.addEventListener("focusout", () => this.hidePeek());
+    }
+
+    // Rows of as many positions as fit, a power of two. A few rows of long tokens may take two lines.
+    layout() {
+      const width = this.grid.clientWidth;
+      if (!width || width === this.width) return;
+      this.width = width;
+      const hadFocus = this.grid.contains(document.activeElement);
+      for (const size of ROWS) {
+        if (size >= 2 * this.run.length && size > ROWS[ROWS.length - 1]) continue;
+        this.fill(size);
+        const rows = [...this.grid.querySelectorAll(".tokens")];
+        const wrapped = rows.filter((row) => row.lastElementChild.offsetTop > row.firstElementChild.offsetTop + 4);
+        if (wrapped.length * 8 <= rows.length) break;
+      }
+      if (hadFocus) this.cells[this.focused].focus({ preventScroll: true });
+    }
+
+    fill(size) {
+      this.size = size;
+      const rows = [];
+      for (let at = 0; at < this.run.length; at += size) {
+        const cells = this.cells.slice(at, at + size);
+        const fillers = Array.from({ length: size - cells.length }, () => make("span", { class: "filler", "aria-hidden": "true" }));
+        rows.push(make("div", { role: "row", class: "row" },
+          make("span", { role: "rowheader", class: "from", "aria-label": `from position ${at}` }, String(at)),
+          make("div", { class: "tokens", role: "none" }, cells, fillers)));
+      }
+      this.grid.replaceChildren(...rows);
+    }
+
+    // Moves the canvas's own scroll bar where none of these positions is in sight.
+    reveal(positions) {
+      const box = this.grid;
+      if (!positions.length || box.scrollHeight <= box.clientHeight + 4) return;
+      const tops = positions.map((at) => this.cells[at].offsetTop - box.offsetTop);
+      if (!tops.some((top) => top >= box.scrollTop && top <= box.scrollTop + box.clientHeight - 30)) box.scrollTop = Math.min(...tops) - box.clientHeight / 4;
     }
 
     withCell(event, then) {
@@ -273,7 +380,7 @@ globalThis.dsldecTraceView = (() => {
       const last = this.run.length - 1;
       const target = {
         ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: this.above(at, -1), ArrowDown: this.above(at, 1),
-        Home: event.ctrlKey ? 0 : at - (at % ROW), End: event.ctrlKey ? last : at - (at % ROW) + ROW - 1,
+        Home: event.ctrlKey ? 0 : at - (at % this.size), End: event.ctrlKey ? last : at - (at % this.size) + this.size - 1,
       }[event.key];
       if (target !== undefined) this.focus(Math.max(0, Math.min(last, target)));
       else if (event.key === "Enter" || event.key === " ") this.view.select(at);
@@ -330,7 +437,7 @@ globalThis.dsldecTraceView = (() => {
       const refused = new Map(step && step.refused ? step.refused : []);
       const revoked = new Map(step ? step.revoked : []);
       const upcoming = step || run.steps[0];
-      const window = upcoming && upcoming.window ? upcoming.window : null;
+      const window = run.windowOf(upcoming);
       for (let at = 0; at < run.length; at++) {
         this.drawCell(at, {
           write: this.canvas.writes[at], id: this.canvas.ids[at], change: changes.get(at),
@@ -341,6 +448,7 @@ globalThis.dsldecTraceView = (() => {
           colour,
         });
       }
+      this.reveal(selected === null ? [...changes.keys()] : [selected]);
       this.hidePeek();
     }
 
@@ -348,15 +456,19 @@ globalThis.dsldecTraceView = (() => {
       const { run } = this;
       const cell = this.cells[at];
       const isMask = state.id === null;
-      const classes = ["cell", isMask ? "masked" : "", run.isGiven.has(at) ? "given" : "", state.inWindow ? "in-window" : "", state.change ? `now now-${state.change}` : "", state.isAccepted ? "accepted" : "", state.isRefused ? "refused" : "", state.differs ? "differs" : ""];
+      const classes = ["cell", isMask ? "masked" : state.id === run.eos ? "end" : "", run.isGiven.has(at) ? "given" : "", state.inWindow ? "in-window" : "", state.change ? `now now-${state.change}` : "", state.isAccepted ? "accepted" : "", state.isRefused ? "refused" : "", state.differs ? "differs" : ""];
       const level = this.level(at, state);
+      const label = this.label(at, state);
+      const seen = [...classes, level, state.colour, state.struck, state.id, state.isSelected, label].join("\n");
+      if (seen === this.drawn[at]) return; // a canvas may have thousands of cells, and a step changes a few
+      this.drawn[at] = seen;
       cell.className = [...classes, level === null ? "" : state.colour === "phase" ? "phased" : "tinted"].filter(Boolean).join(" ");
       if (state.colour === "phase" && level !== null) cell.dataset.hue = level % PHASE_COLOURS; else delete cell.dataset.hue;
       cell.style.setProperty("--level", level === null || state.colour === "phase" ? 0 : level);
       const struck = state.struck === undefined ? null : make("del", {}, run.short(state.struck));
       cell.replaceChildren(...[struck, make("bdi", {}, isMask ? "·" : run.short(state.id))].filter(Boolean));
       if (state.colour === "phase" && level !== null) cell.append(make("sub", {}, String(level + 1)));
-      cell.setAttribute("aria-label", this.label(at, state));
+      cell.setAttribute("aria-label", label);
       cell.setAttribute("aria-selected", String(state.isSelected));
     }
 
@@ -378,13 +490,16 @@ globalThis.dsldecTraceView = (() => {
     label(at, state) {
       const { run } = this;
       const parts = [`position ${at}`, state.id === null ? "mask" : `'${run.text(state.id)}'`];
+      if (state.id !== null && state.id === run.eos) parts.push("end of the text");
       if (run.isGiven.has(at)) parts.push("given text");
       if (state.write) {
         parts.push(`${state.write.before === undefined ? DONE.committed : DONE.edited} at step ${state.write.step}`);
         if (typeof state.write.confidence === "number") parts.push(`confidence ${state.write.confidence}`);
         if (state.colour === "phase" && run.phaseOf(state.write.step)) parts.push(`phase ${run.phaseOf(state.write.step)}`);
       }
-      if (state.change) parts.push(`${state.change} in this step`);
+      if (state.change) parts.push(state.write ? "in this step" : `${state.change} in this step`);
+      const pairs = state.id === null && this.number >= 0 ? run.steps[this.number].candidatesAt(at) : [];
+      if (pairs.length) parts.push(`likeliest '${run.text(pairs[0])}' ${pairs[1]}`);
       if (state.isAccepted) parts.push("an accepted draft");
       if (state.isRefused) parts.push(state.struck === run.mask ? "a draft left it a mask and was refused" : `a draft wrote '${run.text(state.struck)}' and was refused`);
       else if (state.struck !== undefined) parts.push(`before it was '${run.text(state.struck)}'`);
@@ -411,6 +526,23 @@ globalThis.dsldecTraceView = (() => {
     return make("table", { class: "values" }, make("caption", {}, show ? "Values" : "Values here"), make("tbody", {}, rows));
   }
 
+  // A browser would break a line inside of `->`.
+  function unbroken(text) {
+    return text.split("->").flatMap((part, at) => (at ? [make("span", { class: "arrow" }, "->"), part] : [part]));
+  }
+
+  // What the marks on this canvas mean; only those that it ever has.
+  function marksOf(run, isPair) {
+    const has = run.marks();
+    const mark = (kind, token, text, struck) => make("li", {}, make("span", { class: `cell example ${kind}`, "aria-hidden": "true" }, struck ? make("del", {}, struck) : null, make("bdi", {}, token)), ` ${text}`);
+    return make("ul", { class: "marks", "aria-label": "marks on the canvas" },
+      mark("masked", "·", "a mask"), mark("now now-committed", "word", "written by this step"),
+      has.edited && mark("now now-edited", "new", "replaced by this step", "old"), has.revoked && mark("masked now now-revoked", "·", "a mask again by this step", "old"),
+      has.accepted && mark("now now-committed accepted", "word", "from an accepted draft"), has.refused && mark("refused", "·", "a refused draft", "word"),
+      has.end && mark("end", "end", "the end of the text"), has.given && mark("given", "word", "given text"),
+      has.window && mark("in-window", "word", "in the window"), isPair && mark("differs", "word", "differs between the two"));
+  }
+
   // --- one run: canvas, explanation, policy
 
   class RunView {
@@ -424,12 +556,13 @@ globalThis.dsldecTraceView = (() => {
       this.row = make("section", { class: "row-values", "aria-label": `values of the step, ${run.title}` });
       const parameters = run.policy ? run.policy.parameters.map(([name, value]) => `${name} = ${value}`).join(", ") : "";
       const side = this.policy ? make("section", { class: "side", "aria-label": `policy of ${run.title}` },
-        make(`h${view.heading + 2}`, {}, "Policy"), parameters ? make("p", { class: "parameters" }, parameters) : null, this.policy.element) : null;
+        make(`h${view.heading + 2}`, { class: "label" }, "Policy"), parameters ? make("details", { class: "parameters" }, make("summary", {}, plural(run.policy.parameters.length, "parameter")), parameters) : null, this.policy.element) : null;
       const note = run.hasValues ? null : make("p", { class: "note" }, "This trace has no values, so nothing explains its steps. Record them with ", make("code", {}, "dsldec run --trace FILE --values"), ", or in Python with ", make("code", {}, 'decode(..., trace="values")'), ".");
       const large = run.hasValues && !run.allExplained ? make("p", { class: "note" }, "This trace is long: only the positions that a step changed are explained here. ", make("code", {}, "dsldec why"), " explains the others.") : null;
       this.element = make("section", { class: "run", "aria-label": run.title },
         make("header", {}, heading, this.facts, note, large),
-        make("div", { class: "inspect" }, side, this.why, this.row), this.canvas.element);
+        make("div", { class: "inspect" }, this.canvas.element, marksOf(run, isPair), make("div", { class: "answers" }, this.why, this.row)), side);
+      if (!side) this.element.classList.add("alone");
       this.pointed = null;
     }
 
@@ -445,13 +578,18 @@ globalThis.dsldecTraceView = (() => {
       if (step && run.phaseOf(done - 1)) parts.push(`phase ${run.phaseOf(done - 1)}`);
       this.facts.replaceChildren(...parts.map((part) => make("span", {}, part)));
       this.pointed = null;
+      const hadFocus = this.why.contains(document.activeElement) || this.row.contains(document.activeElement);
+      if (this.policy) this.policy.run(step ? run.phaseOf(done - 1) : "");
       this.explain(selected);
       this.drawRow(step);
+      // Its buttons are new, so the keyboard would fall back to the start of the page.
+      if (hadFocus && selected !== null) this.why.querySelector(".label").focus({ preventScroll: true });
+      else if (hadFocus) this.canvas.focus(this.canvas.focused);
     }
 
     explain(selected) {
       const { run, number } = this;
-      const title = make(`h${this.view.heading + 2}`, {}, "Why");
+      const title = make(`h${this.view.heading + 2}`, { class: "label", tabindex: "-1" }, "Why");
       if (selected === null) {
         this.why.replaceChildren(title, make("p", { class: "hint" }, run.hasValues ? "Choose a position: click it, or press Enter on it." : "Choose a position to see who wrote it."));
         this.light([]);
@@ -483,8 +621,8 @@ globalThis.dsldecTraceView = (() => {
       return make("ul", { class: "lines" }, lines.map((line) => {
         const classes = ["why-line", line.holds === true ? "holds" : line.holds === false ? "fails" : "", line.decides ? "decides" : ""].filter(Boolean).join(" ");
         const body = line.span && this.policy
-          ? make("button", { type: "button", class: "link", onclick: () => this.point(line.span) }, line.text)
-          : make("span", {}, line.text);
+          ? make("button", { type: "button", class: "link", onclick: () => this.point(line.span) }, unbroken(line.text))
+          : make("span", {}, unbroken(line.text));
         const item = make("li", { class: classes, "data-depth": line.depth }, body);
         item.style.setProperty("--depth", line.depth);
         return item;
@@ -504,14 +642,7 @@ globalThis.dsldecTraceView = (() => {
       this.lines = lines;
       this.policy.light(places);
       const first = places.find((place) => place.kind !== "part");
-      if (first && !this.pointed) this.scrollPolicy([first.start, first.end]);
-    }
-
-    // Moves the policy's own scroll bar, not the page.
-    scrollPolicy(span) {
-      const line = this.policy.lines.find((one) => one.end >= span[0]);
-      const box = this.policy.element;
-      if (line && box.scrollHeight > box.clientHeight) box.scrollTop = line.element.offsetTop - box.offsetTop - box.clientHeight / 3;
+      if (first && !this.pointed) this.policy.scroll(first.start);
     }
 
     point(span) {
@@ -525,7 +656,7 @@ globalThis.dsldecTraceView = (() => {
       const { run, number } = this;
       this.row.replaceChildren();
       if (!step) return;
-      const parts = [];
+      const parts = [make("p", { class: "changed" }, this.changesText())];
       const values = run.values(number, null);
       if (values.length) parts.push(valuesTable(values, this.policy ? (span) => this.point(span) : null));
       const sentences = [];
@@ -539,7 +670,13 @@ globalThis.dsldecTraceView = (() => {
         parts.push(make("p", {}, "This decided the phase: ", this.policy && this.run.spans[span] ? make("button", { type: "button", class: "link code", onclick: () => this.point(this.run.spans[span]) }, text) : make("code", {}, text)));
       }
       if (sentences.length) parts.push(make("p", {}, sentences.join(" ")));
-      if (parts.length) this.row.append(make(`h${this.view.heading + 2}`, {}, "This step"), ...parts);
+      this.row.append(make(`h${this.view.heading + 2}`, { class: "label" }, "This step"), ...parts);
+    }
+
+    changesText() {
+      const counts = {};
+      for (const change of this.run.changes(this.number).values()) counts[change] = (counts[change] || 0) + 1;
+      return Object.entries(counts).map(([change, count]) => `${change} ${plural(count, "position")}`).join(", ") || "no change";
     }
   }
 
@@ -555,7 +692,9 @@ globalThis.dsldecTraceView = (() => {
       root.classList.add("dsldec-view");
       this.onKey = (event) => this.key(event);
       document.addEventListener("keydown", this.onKey);
+      this.sizes = new ResizeObserver(() => this.panels.forEach((panel) => panel.canvas.layout()));
       this.update(data);
+      if (this.data.difference) this.showDifference();
     }
 
     update(data) {
@@ -591,10 +730,15 @@ globalThis.dsldecTraceView = (() => {
         : make("details", { class: "prompt", open: prompt.length < 400 }, make("summary", {}, `Prompt, ${plural(this.runs[0].promptTokens, "token")}`), make("pre", {}, prompt));
       const other = this.data.samePrompt === false ? make("p", { class: "note" }, "The two runs have different prompts. The first one is shown.") : null;
       this.root.replaceChildren(
-        make("header", { class: "top" }, make(`h${this.heading}`, {}, isPair ? `${this.runs[0].title} and ${this.runs[1].title}` : `Steps of ${this.runs[0].title}`), asked, other),
+        make("header", { class: "top" }, make(`h${this.heading}`, { class: "view-title" }, isPair ? `${this.runs[0].title} and ${this.runs[1].title}` : `Steps of ${this.runs[0].title}`), asked, other),
         this.controls(isPair),
         make("div", { class: isPair ? "runs pair" : "runs" }, this.panels.map((panel) => panel.element)),
         this.help(), this.live);
+      this.sizes.disconnect();
+      for (const { canvas } of this.panels) {
+        canvas.layout();
+        this.sizes.observe(canvas.grid);
+      }
     }
 
     controls(isPair) {
@@ -673,11 +817,15 @@ globalThis.dsldecTraceView = (() => {
       return `First difference: step ${step}${places.length ? `, position ${places[0]}` : ""}`;
     }
 
-    goToDifference() {
+    showDifference() {
       const [step, places] = this.data.difference;
       if (places.length) this.selected = places[0];
       this.go(this.atOfStep(step + 1));
-      if (places.length) this.panels[0].canvas.focus(places[0]);
+    }
+
+    goToDifference() {
+      this.showDifference();
+      if (this.selected !== null) this.panels[0].canvas.focus(this.selected);
     }
 
     // The place of the slider after this number of steps.
@@ -710,11 +858,14 @@ globalThis.dsldecTraceView = (() => {
       this.selected = at;
       this.draw();
       const why = this.panels[0].run.explanation(this.panels[0].number, at);
-      this.say(why ? `${why.head}. ${why.lines.map((line) => line.text).join(". ")}` : this.panels[0].canvas.cells[at].getAttribute("aria-label"));
+      const spoken = why && why.lines.filter((line, place) => line.decides || !place).map((line) => line.text);
+      this.say(why ? `${why.head}. ${spoken.join(". ")}` : this.panels[0].canvas.cells[at].getAttribute("aria-label"));
     }
 
     draw() {
       this.root.style.setProperty("--controls", `${this.slider.closest(".controls").offsetHeight}px`);
+      // The policy ends above the lower edge of the window, also while the page is not scrolled.
+      if (this.isPage) this.root.style.setProperty("--above", `${Math.round(this.panels[0].facts.getBoundingClientRect().bottom + window.scrollY)}px`);
       const canvases = this.runs.map((run) => run.canvas(this.done(run)));
       this.panels.forEach((panel, number) => {
         const selected = this.selected !== null && this.selected < panel.run.length ? this.selected : null;
@@ -724,7 +875,8 @@ globalThis.dsldecTraceView = (() => {
       const text = this.stepText();
       this.slider.setAttribute("aria-valuetext", text);
       this.status.textContent = text;
-      if (!this.timer) this.say(`${text}. ${this.changesText()}`);
+      // A slider with the focus says its step itself.
+      if (!this.timer) this.say(this.slider === document.activeElement ? this.changesText() : `${text}. ${this.changesText()}`);
       this.drawLegend();
     }
 
@@ -734,12 +886,7 @@ globalThis.dsldecTraceView = (() => {
     }
 
     changesText() {
-      return this.panels.map((panel) => {
-        const counts = {};
-        for (const change of panel.run.changes(panel.number).values()) counts[change] = (counts[change] || 0) + 1;
-        const text = Object.entries(counts).map(([change, count]) => `${change} ${plural(count, "position")}`).join(", ") || "no change";
-        return this.panels.length === 2 ? `${panel.run.title}: ${text}` : text;
-      }).join("; ");
+      return this.panels.map((panel) => (this.panels.length === 2 ? `${panel.run.title}: ` : "") + panel.changesText()).join("; ");
     }
 
     say(text) {
@@ -764,14 +911,9 @@ globalThis.dsldecTraceView = (() => {
     }
 
     help() {
-      const mark = (kind, token, text, struck) => make("li", {}, make("span", { class: `cell example ${kind}`, "aria-hidden": "true" }, struck ? make("del", {}, struck) : null, make("bdi", {}, token)), ` ${text}`);
       const key = (keys, text) => make("li", {}, keys.map((one, at) => [at ? " " : null, make("kbd", {}, one)]), ` ${text}`);
-      return make("details", { class: "help" }, make("summary", {}, "Marks and keys"),
+      return make("details", { class: "help" }, make("summary", {}, "Keys"),
         make("div", { class: "help-lists" },
-          make("ul", {}, mark("masked", "·", "a mask"), mark("now now-committed", "word", "written by this step"),
-            mark("now now-edited", "new", "replaced by this step", "old"), mark("masked now now-revoked", "·", "made a mask again by this step", "old"),
-            mark("now now-committed accepted", "word", "written by an accepted draft"), mark("refused", "word", "a draft wrote the struck token and was refused", "other"),
-            mark("", "▪", "the end of the text"), mark("given", "word", "given text"), mark("in-window", "word", "in the window of the step"), mark("differs", "word", "differs between the two runs")),
           make("ul", {}, key(["←", "→"], "one step"), key(["Home", "End"], "before the first step, after the last"), key([",", "."], "one step, also while a position has the focus"),
             key(["Space"], "play, pause"), key(["Tab"], "to the next part; the canvas is one part"), key(["←", "→", "↑", "↓"], "on the canvas: to another position"), key(["Enter"], "on the canvas: explain the position"), key(["d"], "to the first difference"), key(["Esc"], "close the card, or the explanation"))));
     }
@@ -808,7 +950,7 @@ globalThis.dsldecTraceView = (() => {
       const action = {
         ",": () => this.go(this.at - 1), ".": () => this.go(this.at + 1),
         d: () => this.data.difference && this.goToDifference(),
-        Escape: () => { this.selected = null; this.draw(); },
+        Escape: () => { if (this.selected !== null) { this.selected = null; this.draw(); this.say("explanation closed"); } }, // a focus in the explanation goes back to the canvas
         ...(isRange || inScroll ? {} : { ArrowLeft: () => this.go(this.at - 1), ArrowRight: () => this.go(this.at + 1), Home: () => this.go(0), End: () => this.go(this.most) }),
         ...(onButton ? {} : { " ": () => this.toggle() }),
       }[event.key];
@@ -819,6 +961,7 @@ globalThis.dsldecTraceView = (() => {
 
     destroy() {
       this.pause();
+      this.sizes.disconnect();
       document.removeEventListener("keydown", this.onKey);
       this.root.replaceChildren();
     }
