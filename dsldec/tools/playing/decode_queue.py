@@ -35,6 +35,13 @@ class DecodeJob:
         self.request = request
         self.ended = threading.Event()
         self.result: dict[str, Any] = REPLACED
+        self.decode: WatchedDecode | None = None  # while it runs
+        self.is_stopped = False
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        if self.decode is not None:
+            self.decode.stop = True
 
     def end(self, result: dict[str, Any]) -> None:
         self.result = result
@@ -67,12 +74,19 @@ class DecodeQueue:
                 older.end(REPLACED)
             self._newest[tab] = self._waiting[tab] = job
             self._newest.move_to_end(tab)
-            self._runs.pop(tab, None)
+            if (run := self._runs.get(tab)) is not None and run.key != request.figures_key:
+                del self._runs[tab]
             while len(self._newest) > MOST_TABS:
                 self._forget(next(iter(self._newest)))
             self._changed.notify_all()
         job.ended.wait()
         return job.result
+
+    def stop(self, tab: str) -> None:
+        """Ends the decode of a page; its answer has what is written by then."""
+        with self._changed:
+            if (job := self._newest.get(tab)) is not None:
+                job.stop()
 
     def close(self) -> None:
         """Ends the thread after the step that it makes: a thread inside torch would abort the process."""
@@ -91,14 +105,22 @@ class DecodeQueue:
             job.end(REPLACED)
 
     def state(self, tab: str) -> dict[str, Any]:
-        """Which page is decoded for (`this`, `other` or an empty text), and the figures of this page."""
+        """Which page is decoded for (`this`, `other` or an empty text), how far the decode of this page is, and
+        its figures.
+        """
         with self._changed:
             at_work, run = self._at_work, self._runs.get(tab)
+            job = self._newest.get(tab)
+            decode = None if job is None else job.decode
             if run is not None:
                 self._asked[tab] = time.monotonic()
                 self._changed.notify_all()
         working = "" if not at_work else "this" if at_work == tab else "other"
-        return {"decoding": working, "held_out": None if run is None else run.figures()}
+        return {
+            "decoding": working,
+            "progress": None if decode is None else decode.progress(),
+            "held_out": None if run is None else run.figures(),
+        }
 
     def _work(self) -> None:
         while True:
@@ -145,11 +167,15 @@ class DecodeQueue:
         result = REPLACED
         try:
             policy = self._policies.bound(request)
-            result = WatchedDecode(self._denoiser, request, superseded).result(policy)
+            with self._changed:
+                job.decode = WatchedDecode(self._denoiser, request, superseded)
+                job.decode.stop = job.is_stopped
+            result = job.decode.result(policy)
             if result["status"] == "done":
                 with self._changed:
-                    if not superseded():
-                        self._runs[request.tab] = HeldOutRun(self._denoiser, policy, request.seed)
+                    if not superseded() and request.tab not in self._runs:
+                        key = request.figures_key
+                        self._runs[request.tab] = HeldOutRun(self._denoiser, policy, request.seed, key)
         except Superseded:
             pass
         except PolicyError as wrong:
@@ -161,7 +187,7 @@ class DecodeQueue:
             result = {"status": "failed", "diagnostics": [bug(failure)]}
         finally:
             with self._changed:
-                self._at_work = ""
+                self._at_work, job.decode = "", None
             job.end(result)
 
 

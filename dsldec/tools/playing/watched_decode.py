@@ -68,12 +68,22 @@ class PolicyTexts:
 
 
 class WatchedDecode:
-    """One prompt under one policy. `superseded`: asked after each step."""
+    """One prompt under one policy. `superseded`: asked after each step; `stop`: end after the next step, and
+    keep what is written.
+    """
 
     def __init__(self, denoiser: Denoiser, request: DecodeRequest, superseded: Callable[[], bool]) -> None:
         self._denoiser, self._request, self._superseded = denoiser, request, superseded
         self._end = time.monotonic() + MOST_SECONDS
         self._last: StepEvent | None = None
+        self.stop = False
+
+    def progress(self) -> dict[str, int] | None:
+        """The last step, and how many positions it left written."""
+        if (last := self._last) is None:
+            return None
+        written = int((last.generated != self._denoiser.mask_id).sum())
+        return {"step": last.step, "written": written, "length": len(last.generated)}
 
     def result(self, policy: Policy) -> dict[str, Any]:
         """The answer of the page. Raises `Superseded`, `UsageError` and `PolicyError`."""
@@ -87,6 +97,8 @@ class WatchedDecode:
             row = next(iter(stream_rows(self._denoiser, [request.prompt], policy, options, self._step)))
         except _LimitReached as limit:
             return {"status": "stopped", **facts, **self._partial(), "diagnostics": [limit.diagnostic]}
+        except _Stopped:
+            return {"status": "stopped", **facts, **self._partial(), "diagnostics": []}
         if row.error is not None:
             return {"status": "failed", **facts, "diagnostics": [row.error]}
         return {
@@ -113,6 +125,8 @@ class WatchedDecode:
         self._last = event
         if self._superseded():
             raise Superseded
+        if self.stop:
+            raise _Stopped
         if event.step >= MOST_STEPS:
             raise _LimitReached(f"the decode was stopped after {event.step} steps")
         if time.monotonic() > self._end:
@@ -127,6 +141,10 @@ class WatchedDecode:
         decode_text = getattr(self._denoiser, "decode_text", None)
         text = str(decode_text(written.tolist())) if decode_text is not None else ""
         return {"text": text, "forwards": self._last.forwards, "tokens": len(written)}
+
+
+class _Stopped(Exception):
+    pass
 
 
 class _LimitReached(Exception):

@@ -49,6 +49,14 @@
   }
 
   const status = (text) => (at("status").textContent = text);
+  const tell = (text) => (at("told").textContent = text);
+
+  /** Whether what is shown belongs to another text or other values than those of the page. */
+  function earlier(isEarlier) {
+    at("earlier").hidden = !(isEarlier && view);
+    for (const id of ["answer", "trace", "held-out"]) at(id).classList.toggle("earlier", isEarlier);
+  }
+
   const sentence = (one) => `${one.message}${one.label ? ` (${one.label})` : ""}.${one.help ? ` Help: ${one.help}.` : ""}`;
 
   // --- the text
@@ -69,7 +77,10 @@
   function checked(found, text) {
     policy = found && { ...found, text };
     if (!found) {
+      asked++; // an answer to an older text does not come back
+      at("stop").hidden = true;
       status("The policy has mistakes, so it is not decoded.");
+      earlier(true);
       at("facts").textContent = "";
       return;
     }
@@ -106,7 +117,7 @@
     const text = editor.text();
     const answer = await ask("format", { text }).catch(quiet);
     if (!answer || text !== editor.text()) return;
-    if (answer.text === null) status("The text cannot be formatted before its mistakes are mended.");
+    if (answer.text === null) tell("The text cannot be formatted before its mistakes are mended.");
     else editor.replace(answer.text);
   }
 
@@ -142,28 +153,37 @@
     status("Decoding ...");
     poll(number);
     const answer = await ask("decode", { tab, number, ...request }).catch(quiet);
-    if (!answer || number !== asked || answer.status === "replaced") return;
+    if (number !== asked) return;
+    at("stop").hidden = true;
+    if (!answer || answer.status === "replaced") return earlier(true);
     const problem = (answer.diagnostics ?? []).map(sentence).join(" ");
-    if (answer.status === "failed") {
-      status(problem);
-      return;
-    }
+    earlier(answer.status === "failed");
+    if (answer.status === "failed") return status(problem);
     at("answer").textContent = answer.text;
     const counts = `${answer.tokens} tokens in ${answer.forwards} forwards (at most ${answer.max_forwards})`;
-    status(answer.status === "done" ? `Decoded: ${counts}.` : `${problem} Written until then: ${counts}.`);
+    if (answer.status === "stopped") {
+      status(`${problem || "You stopped the decode."} Written until then: ${counts}.`);
+      at("earlier").hidden = !view;
+      at("trace").classList.add("earlier");
+      return;
+    }
+    status(`Decoded: ${counts}.`);
     if (answer.page) showTrace(answer.page);
-    else if (answer.status === "done") status(`Decoded: ${counts}. Its steps cannot be shown: the terminal says why.`);
-    if (answer.status === "done") watchFigures(number, request);
+    else status(`Decoded: ${counts}. Its steps cannot be shown: the terminal says why.`);
+    watchFigures(number, request);
   }
 
-  /** While a decode waits: says for whom the server works. */
+  /** While a decode waits or runs: says for whom the server works, and how far it is. */
   async function poll(number) {
     for (;;) {
       await new Promise((done) => setTimeout(done, POLL));
       if (number !== asked || !at("status").textContent.startsWith("Decoding")) return;
       const answer = await ask("state", { tab }).catch(quiet);
       if (!answer || number !== asked || !at("status").textContent.startsWith("Decoding")) return;
-      status(answer.decoding === "other" ? "Decoding in another tab; this one is next." : "Decoding ...");
+      at("stop").hidden = false;
+      const { step, written, length } = answer.progress ?? {};
+      const far = answer.progress ? `Decoding: step ${step}, ${written} of ${length} positions are written.` : "Decoding ...";
+      status(answer.decoding === "other" ? "Decoding in another tab; this one is next." : far);
     }
   }
 
@@ -196,10 +216,9 @@
     for (const [kind, from] of [["figure", now], ["before", before]]) {
       for (const cell of document.querySelectorAll(`[data-${kind}]`)) {
         cell.textContent = from ? figureText(cell.dataset[kind], from) : "";
-        if (kind === "before") cell.hidden = !before;
       }
     }
-    at("before-title").hidden = !before;
+    at("before").hidden = !before;
     const { answered, prompts } = figures;
     const problem = figures.diagnostics.map(sentence).join(" ");
     const counted = figures.ended ? `${answered} of ${prompts} prompts are decoded.` : `${answered} of ${prompts} prompts so far ...`;
@@ -255,16 +274,16 @@
 
   async function share() {
     const fragment = await dsldecShare.fragmentOf(settings());
-    if (fragment === null) return status("The policy is too long for a link: send it as a file.");
+    if (fragment === null) return tell("The policy is too long for a link: send it as a file.");
     const link = `${location.origin}/${fragment}`;
     at("link").value = link;
     showLinkForm(true);
     try {
       await navigator.clipboard.writeText(link);
-      status("The link is copied. It opens in a running playground: `Open a link`, or `dsldec play LINK`.");
+      tell("The link is copied. It opens in a running playground: `Open a link`, or `dsldec play LINK`.");
     } catch {
       at("link").select();
-      status("Copy the link from the field. It opens in a running playground.");
+      tell("Copy the link from the field. It opens in a running playground.");
     }
   }
 
@@ -275,9 +294,9 @@
 
   async function openFragment(fragment) {
     const state = await dsldecShare.stateOf(fragment);
-    if (state === null) return status("This is no link of a policy, or it is damaged.");
+    if (state === null) return tell("This is no link of a policy, or it is damaged.");
     fill(state);
-    status("The link is open.");
+    tell("The link is open.");
   }
 
   async function openAddress() {
@@ -312,6 +331,7 @@
     hover: async (text, offset) => (await ask("hover", { text, offset }).catch(quiet))?.hover ?? null,
     changed: () => {
       save();
+      tell("");
       status("Checking ...");
     },
     format,
@@ -345,6 +365,10 @@
   at("gen-length").oninput = at("seed").oninput = () => decodeSoon();
   // A text that no server has checked yet, since it had stopped, is checked first.
   at("decode").onclick = () => (policy?.text === editor.text() ? decodeSoon(0) : check(editor.text()));
+  at("stop").onclick = () => {
+    at("decode").focus(); // the button goes away
+    ask("stop", { tab }).catch(quiet);
+  };
   window.addEventListener("hashchange", openAddress);
 
   if (!(await openAddress())) restore();
