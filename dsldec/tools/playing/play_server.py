@@ -40,6 +40,7 @@ class PlayServer(ThreadingHTTPServer):
     """Serves the page at a port of this machine. Raises `OSError` for a port that cannot be used."""
 
     daemon_threads = True
+    request_queue_size = MOST_REQUESTS  # a browser waits a second where the queue is full
 
     def __init__(self, port: int, playground: Playground) -> None:
         self.playground = playground
@@ -173,7 +174,7 @@ class PlayRequest(BaseHTTPRequestHandler):
         return path
 
     def _opens_the_page(self) -> bool:
-        """Whether somebody follows a link to a page, as in a terminal inside a browser. The link has the token."""
+        """Whether somebody follows a link, as in a terminal inside a browser. The link has the token."""
         mode, place = self.headers.get("Sec-Fetch-Mode"), self.headers.get("Sec-Fetch-Dest")
         return self.command == "GET" and mode == "navigate" and place == "document"
 

@@ -54,7 +54,7 @@
   /** Whether what is shown belongs to another text or other values than those of the page. */
   function earlier(isEarlier) {
     at("earlier").hidden = !(isEarlier && view);
-    for (const id of ["answer", "trace", "held-out"]) at(id).classList.toggle("earlier", isEarlier);
+    for (const id of ["answer", "trace", "held-out", "held-out-status"]) at(id).classList.toggle("earlier", isEarlier);
   }
 
   const sentence = (one) => `${one.message}${one.label ? ` (${one.label})` : ""}.${one.help ? ` Help: ${one.help}.` : ""}`;
@@ -226,7 +226,7 @@
   }
 
   function figureText(name, figures) {
-    if (name === "right") return `${figures.right} of ${figures.answered}`;
+    if (name === "right") return figures.answered === 0 ? "" : `${figures.right} of ${figures.answered}`;
     return figures[name] === null ? "" : figures[name].toFixed(name === "forwards" ? 1 : 2);
   }
 
