@@ -138,6 +138,30 @@ def test_figures_of_held_out_prompts_beside_those_of_the_last_change(playground:
     assert float(page.locator("[data-figure=forwards]").inner_text()) < float(figures)
 
 
+@pytest.mark.slow
+def test_a_pinned_run_stays_beside_the_next_ones(
+    playground: Running, page: Any, screenshot: Callable[..., Path]
+) -> None:
+    opened(page, playground.address)
+    figures_are_whole(page)
+    figures = page.locator("[data-figure=forwards]").inner_text()
+    page.get_by_role("button", name="Pin this run").click()
+    expect(page.locator("#trace .run")).to_have_count(2)
+    for value in ("0.7", "0.5"):
+        page.get_by_label("confidence, as a number").fill(value)
+        expect(page.locator("#trace .parameters").nth(1)).to_contain_text(f"confidence = {value}")
+    expect(page.locator("#trace .parameters").nth(0)).to_contain_text("confidence = 0.9")
+    figures_are_whole(page)
+    expect(page.locator("#before")).to_contain_text("pinned run")
+    assert page.locator("[data-before=forwards]").inner_text() == figures
+    screenshot(page, "pinned", full_page=True)
+    page.locator("#example").select_option("1")
+    status_is(page, "The pinned run has another prompt")
+    page.get_by_role("button", name="Unpin").click()
+    expect(page.locator("#trace .run")).to_have_count(1)
+    expect(page.get_by_role("button", name="Pin this run")).to_be_visible()
+
+
 def test_a_link_brings_text_and_settings_to_another_page(
     playground: Running, new_page: Callable[..., Any]
 ) -> None:

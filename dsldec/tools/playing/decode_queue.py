@@ -16,6 +16,7 @@ from typing import Any
 
 from ...diagnostics import Diagnostic, PolicyError, UsageError
 from ...models.denoiser import Denoiser
+from ..viewing.page_data import ViewedRun
 from .held_out_run import HeldOutRun
 from .play_requests import DecodeRequest
 from .watched_decode import PolicyTexts, Superseded, WatchedDecode
@@ -58,6 +59,8 @@ class DecodeQueue:
         self._waiting: OrderedDict[str, DecodeJob] = OrderedDict()
         self._runs: OrderedDict[str, HeldOutRun] = OrderedDict()
         self._asked: dict[str, float] = {}  # by tab: the time of the last question about its figures
+        self._shown: dict[str, ViewedRun] = {}  # by tab: its last whole run
+        self._pinned: dict[str, ViewedRun] = {}
         self._at_work = ""  # the tab of the running decode
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="dsldec-play", daemon=True)
@@ -88,6 +91,14 @@ class DecodeQueue:
             if (job := self._newest.get(tab)) is not None:
                 job.stop()
 
+    def pin(self, tab: str, pinned: bool) -> bool:
+        """Keeps the last run of a page beside its next ones, or no run. Whether the page has a pinned run."""
+        with self._changed:
+            self._pinned.pop(tab, None)
+            if pinned and tab in self._shown:
+                self._pinned[tab] = self._shown[tab]
+            return tab in self._pinned
+
     def close(self) -> None:
         """Ends the thread after the step that it makes: a thread inside torch would abort the process."""
         with self._changed:
@@ -100,7 +111,8 @@ class DecodeQueue:
     def _forget(self, tab: str) -> None:
         del self._newest[tab]
         self._runs.pop(tab, None)
-        self._asked.pop(tab, None)
+        for of_tabs in (self._asked, self._shown, self._pinned):
+            of_tabs.pop(tab, None)
         if (job := self._waiting.pop(tab, None)) is not None:
             job.end(REPLACED)
 
@@ -168,11 +180,14 @@ class DecodeQueue:
         try:
             policy = self._policies.bound(request)
             with self._changed:
-                job.decode = WatchedDecode(self._denoiser, request, superseded)
+                pinned = self._pinned.get(request.tab)
+                job.decode = WatchedDecode(self._denoiser, request, superseded, pinned)
                 job.decode.stop = job.is_stopped
             result = job.decode.result(policy)
             if result["status"] == "done":
                 with self._changed:
+                    if not superseded() and job.decode.run is not None:
+                        self._shown[request.tab] = job.decode.run
                     if not superseded() and request.tab not in self._runs:
                         key = request.figures_key
                         self._runs[request.tab] = HeldOutRun(self._denoiser, policy, request.seed, key)

@@ -55,6 +55,7 @@ class Playground:
             "decode": self._decode,
             "state": self._state,
             "stop": self._stop,
+            "pin": self._pin,
         }
 
     def close(self) -> None:
@@ -124,6 +125,10 @@ class Playground:
     def _stop(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         self._queue.stop(text_of_request(fields, "tab", LONGEST_TAB))
         return {}
+
+    def _pin(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        tab = text_of_request(fields, "tab", LONGEST_TAB)
+        return {"pinned": self._queue.pin(tab, fields.get("pinned") is True)}
 
 
 def _offset(fields: Mapping[str, Any], text: str) -> int:

@@ -20,6 +20,7 @@ from ...runtime.decode import stream_rows
 from ...runtime.decoded import text_of
 from ...runtime.rows import Row
 from ...runtime.trace import StepEvent
+from ..viewing.page_data import ViewedRun
 from .play_requests import DecodeRequest
 from .policy_controls import bound_to
 from .trace_page import trace_page
@@ -69,10 +70,18 @@ class PolicyTexts:
 
 class WatchedDecode:
     """One prompt under one policy. `superseded`: asked after each step; `stop`: end after the next step, and
-    keep what is written.
+    keep what is written; `pinned`: a run to be shown beside it; `run`: once it is whole.
     """
 
-    def __init__(self, denoiser: Denoiser, request: DecodeRequest, superseded: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        request: DecodeRequest,
+        superseded: Callable[[], bool],
+        pinned: ViewedRun | None = None,
+    ) -> None:
+        self._pinned = pinned
+        self.run: ViewedRun | None = None
         self._denoiser, self._request, self._superseded = denoiser, request, superseded
         self._end = time.monotonic() + MOST_SECONDS
         self._last: StepEvent | None = None
@@ -115,8 +124,9 @@ class WatchedDecode:
     def _page(self, row: Row, name: str) -> dict[str, Any] | None:
         """The data of the view. A mistake in it does not lose the text: the page then shows that alone."""
         assert row.trajectory is not None
+        self.run = ViewedRun(name, row.trajectory, self._request.prompt)
         try:
-            return trace_page(row.trajectory, name, self._request.prompt)
+            return trace_page(self.run, self._pinned)
         except Exception:
             log.exception("the steps cannot be shown")
             return None

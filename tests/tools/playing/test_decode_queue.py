@@ -140,6 +140,21 @@ def test_the_state_says_which_page_is_decoded(queue: DecodeQueue, monkeypatch: p
     wait_until(lambda: queue.state("a")["decoding"] == "")
 
 
+def test_a_pinned_run_is_beside_the_next_ones_of_its_prompt(queue: DecodeQueue) -> None:
+    def titles(prompt: str, **values: float) -> list[str]:
+        page = queue.decoded(DecodeRequest("a", TEXT, prompt, values, gen_length=8))["page"]
+        return [run["title"] for run in page["runs"]]
+
+    assert not queue.pin("a", True)  # nothing is decoded
+    assert titles(PROMPT) == ["mine"]
+    assert queue.pin("a", True)
+    assert not queue.pin("b", True)
+    assert titles(PROMPT, confidence=0.5) == ["mine (pinned)", "mine"]
+    assert titles("2 + 2") == ["mine"]
+    assert not queue.pin("a", False)
+    assert titles(PROMPT) == ["mine"]
+
+
 @pytest.mark.slow
 def test_held_out_prompts_are_counted_and_cancelled(queue: DecodeQueue) -> None:
     request = DecodeRequest("a", TEXT, PROMPT)

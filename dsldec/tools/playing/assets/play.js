@@ -12,6 +12,7 @@
   let policy = null; // of the last text that had no error
   let given = null; // values of a link, until its policy is checked
   let before = null, now = null, figuresOf = "";
+  let pinned = null; // the figures of the pinned run, and the key of its text and values
   let timer = 0, asked = 0, polls = 0;
 
   class Refused extends Error {}
@@ -168,6 +169,10 @@
       return;
     }
     status(`Decoded: ${counts}.`);
+    at("pin").hidden = !answer.page;
+    if (pinned && answer.page?.runs.length === 1) {
+      status(`Decoded: ${counts}. The pinned run has another prompt or length, so it is not shown beside it.`);
+    }
     if (answer.page) showTrace(answer.page);
     else status(`Decoded: ${counts}. Its steps cannot be shown: the terminal says why.`);
     watchFigures(number, request);
@@ -213,12 +218,15 @@
 
   function showFigures(figures) {
     now = figures;
-    for (const [kind, from] of [["figure", now], ["before", before]]) {
+    if (pinned?.key === figuresOf) pinned.figures = figures;
+    const other = pinned ? pinned.figures : before;
+    for (const [kind, from] of [["figure", now], ["before", other]]) {
       for (const cell of document.querySelectorAll(`[data-${kind}]`)) {
         cell.textContent = from ? figureText(cell.dataset[kind], from) : "";
       }
     }
-    at("before").hidden = !before;
+    at("before").hidden = !other;
+    at("before-title").textContent = pinned ? "pinned run" : "before the last change";
     const { answered, prompts } = figures;
     const problem = figures.diagnostics.map(sentence).join(" ");
     const counted = figures.ended ? `${answered} of ${prompts} prompts are decoded.` : `${answered} of ${prompts} prompts so far ...`;
@@ -228,6 +236,16 @@
   function figureText(name, figures) {
     if (name === "right") return figures.answered === 0 ? "" : `${figures.right} of ${figures.answered}`;
     return figures[name] === null ? "" : figures[name].toFixed(name === "forwards" ? 1 : 2);
+  }
+
+  /** Keeps this run beside the next ones, with its figures, or lets it go. */
+  async function pin() {
+    const answer = await ask("pin", { tab, pinned: !pinned }).catch(quiet);
+    if (!answer) return;
+    pinned = answer.pinned ? { key: figuresOf, figures: now } : null;
+    at("pin").textContent = pinned ? "Unpin" : "Pin this run";
+    at("pin").setAttribute("aria-pressed", String(Boolean(pinned)));
+    decodeSoon(0);
   }
 
   // --- keeping and sharing
@@ -365,6 +383,7 @@
   at("gen-length").oninput = at("seed").oninput = () => decodeSoon();
   // A text that no server has checked yet, since it had stopped, is checked first.
   at("decode").onclick = () => (policy?.text === editor.text() ? decodeSoon(0) : check(editor.text()));
+  at("pin").onclick = pin;
   at("stop").onclick = () => {
     at("decode").focus(); // the button goes away
     ask("stop", { tab }).catch(quiet);
