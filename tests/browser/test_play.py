@@ -225,6 +225,7 @@ def test_a_dead_server_leaves_the_text(new_page: Callable[..., Any]) -> None:
     running.end(signal.SIGKILL)
     page.get_by_role("button", name="Decode again").click()
     expect(page.get_by_role("alert")).to_contain_text("The server has stopped")
+    status_is(page, "^Not decoded[.]$")
     assert "top(masked, 2, by=conf)" in text_of(page)
     page.errors_seen[:] = [one for one in page.errors_seen if "ERR_CONNECTION_REFUSED" not in one]
 

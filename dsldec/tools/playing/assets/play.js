@@ -60,6 +60,12 @@
 
   const sentence = (one) => `${one.message}${one.label ? ` (${one.label})` : ""}.${one.help ? ` Help: ${one.help}.` : ""}`;
 
+  /** After a question without an answer. */
+  function gaveUp() {
+    if (/^(Checking|Decoding)/.test(at("status").textContent)) status("Not decoded.");
+    earlier(true);
+  }
+
   // --- the text
 
   async function check(text) {
@@ -70,8 +76,9 @@
       checked(answer.policy, text);
       return answer.diagnostics;
     } catch (failure) {
-      if (failure instanceof Refused) return [];
-      throw failure;
+      quiet(failure);
+      gaveUp();
+      return [];
     }
   }
 
@@ -156,7 +163,7 @@
     const answer = await ask("decode", { tab, number, ...request }).catch(quiet);
     if (number !== asked) return;
     at("stop").hidden = true;
-    if (!answer || answer.status === "replaced") return earlier(true);
+    if (!answer || answer.status === "replaced") return gaveUp();
     const problem = (answer.diagnostics ?? []).map(sentence).join(" ");
     earlier(answer.status === "failed");
     if (answer.status === "failed") return status(problem);
