@@ -86,7 +86,7 @@ class DecodeQueue:
         return job.result
 
     def stop(self, tab: str) -> None:
-        """Ends the decode of a page; its answer has what is written by then."""
+        """Ends the decode of a page; its answer has the text that is written by then."""
         with self._changed:
             if (job := self._newest.get(tab)) is not None:
                 job.stop()
@@ -117,8 +117,8 @@ class DecodeQueue:
             job.end(REPLACED)
 
     def state(self, tab: str) -> dict[str, Any]:
-        """Which page is decoded for (`this`, `other` or an empty text), how far the decode of this page is, and
-        its figures.
+        """Which page is decoded for (`this`, `other` or an empty text), the progress of this page's decode,
+        and its figures.
         """
         with self._changed:
             at_work, run = self._at_work, self._runs.get(tab)

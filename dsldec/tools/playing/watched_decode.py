@@ -70,7 +70,7 @@ class PolicyTexts:
 
 class WatchedDecode:
     """One prompt under one policy. `superseded`: asked after each step; `stop`: end after the next step, and
-    keep what is written; `pinned`: a run to be shown beside it; `run`: once it is whole.
+    keep the written text; `pinned`: a run to be shown beside it; `run`: once it is whole.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class WatchedDecode:
             row = next(iter(stream_rows(self._denoiser, [request.prompt], policy, options, self._step)))
         except _LimitReached as limit:
             return {"status": "stopped", **facts, **self._partial(), "diagnostics": [limit.diagnostic]}
-        except _Stopped:
+        except _UserStopped:
             return {"status": "stopped", **facts, **self._partial(), "diagnostics": []}
         if row.error is not None:
             return {"status": "failed", **facts, "diagnostics": [row.error]}
@@ -136,7 +136,7 @@ class WatchedDecode:
         if self._superseded():
             raise Superseded
         if self.stop:
-            raise _Stopped
+            raise _UserStopped
         if event.step >= MOST_STEPS:
             raise _LimitReached(f"the decode was stopped after {event.step} steps")
         if time.monotonic() > self._end:
@@ -153,7 +153,7 @@ class WatchedDecode:
         return {"text": text, "forwards": self._last.forwards, "tokens": len(written)}
 
 
-class _Stopped(Exception):
+class _UserStopped(Exception):
     pass
 
 
