@@ -16,6 +16,7 @@ from typing import Any
 
 from ...diagnostics import Diagnostic, PolicyError, UsageError
 from ...models.denoiser import Denoiser
+from ..viewing.page_data import ViewedRun
 from .held_out_run import HeldOutRun
 from .play_requests import DecodeRequest
 from .watched_decode import PolicyTexts, Superseded, WatchedDecode
@@ -35,6 +36,13 @@ class DecodeJob:
         self.request = request
         self.ended = threading.Event()
         self.result: dict[str, Any] = REPLACED
+        self.decode: WatchedDecode | None = None  # while it runs
+        self.is_stopped = False
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        if self.decode is not None:
+            self.decode.stop = True
 
     def end(self, result: dict[str, Any]) -> None:
         self.result = result
@@ -51,6 +59,8 @@ class DecodeQueue:
         self._waiting: OrderedDict[str, DecodeJob] = OrderedDict()
         self._runs: OrderedDict[str, HeldOutRun] = OrderedDict()
         self._asked: dict[str, float] = {}  # by tab: the time of the last question about its figures
+        self._shown: dict[str, ViewedRun] = {}  # by tab: its last whole run
+        self._pinned: dict[str, ViewedRun] = {}
         self._at_work = ""  # the tab of the running decode
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="dsldec-play", daemon=True)
@@ -67,12 +77,27 @@ class DecodeQueue:
                 older.end(REPLACED)
             self._newest[tab] = self._waiting[tab] = job
             self._newest.move_to_end(tab)
-            self._runs.pop(tab, None)
+            if (run := self._runs.get(tab)) is not None and run.key != request.figures_key:
+                del self._runs[tab]
             while len(self._newest) > MOST_TABS:
                 self._forget(next(iter(self._newest)))
             self._changed.notify_all()
         job.ended.wait()
         return job.result
+
+    def stop(self, tab: str) -> None:
+        """Ends the decode of a page; its answer has the text that is written by then."""
+        with self._changed:
+            if (job := self._newest.get(tab)) is not None:
+                job.stop()
+
+    def pin(self, tab: str, pinned: bool) -> bool:
+        """Keeps the last run of a page beside its next ones, or no run. Whether the page has a pinned run."""
+        with self._changed:
+            self._pinned.pop(tab, None)
+            if pinned and tab in self._shown:
+                self._pinned[tab] = self._shown[tab]
+            return tab in self._pinned
 
     def close(self) -> None:
         """Ends the thread after the step that it makes: a thread inside torch would abort the process."""
@@ -86,19 +111,28 @@ class DecodeQueue:
     def _forget(self, tab: str) -> None:
         del self._newest[tab]
         self._runs.pop(tab, None)
-        self._asked.pop(tab, None)
+        for of_tabs in (self._asked, self._shown, self._pinned):
+            of_tabs.pop(tab, None)
         if (job := self._waiting.pop(tab, None)) is not None:
             job.end(REPLACED)
 
     def state(self, tab: str) -> dict[str, Any]:
-        """Which page is decoded for (`this`, `other` or an empty text), and the figures of this page."""
+        """Which page is decoded for (`this`, `other` or an empty text), the progress of this page's decode,
+        and its figures.
+        """
         with self._changed:
             at_work, run = self._at_work, self._runs.get(tab)
+            job = self._newest.get(tab)
+            decode = None if job is None else job.decode
             if run is not None:
                 self._asked[tab] = time.monotonic()
                 self._changed.notify_all()
         working = "" if not at_work else "this" if at_work == tab else "other"
-        return {"decoding": working, "held_out": None if run is None else run.figures()}
+        return {
+            "decoding": working,
+            "progress": None if decode is None else decode.progress(),
+            "held_out": None if run is None else run.figures(),
+        }
 
     def _work(self) -> None:
         while True:
@@ -145,11 +179,18 @@ class DecodeQueue:
         result = REPLACED
         try:
             policy = self._policies.bound(request)
-            result = WatchedDecode(self._denoiser, request, superseded).result(policy)
+            with self._changed:
+                pinned = self._pinned.get(request.tab)
+                job.decode = WatchedDecode(self._denoiser, request, superseded, pinned)
+                job.decode.stop = job.is_stopped
+            result = job.decode.result(policy)
             if result["status"] == "done":
                 with self._changed:
-                    if not superseded():
-                        self._runs[request.tab] = HeldOutRun(self._denoiser, policy, request.seed)
+                    if not superseded() and job.decode.run is not None:
+                        self._shown[request.tab] = job.decode.run
+                    if not superseded() and request.tab not in self._runs:
+                        key = request.figures_key
+                        self._runs[request.tab] = HeldOutRun(self._denoiser, policy, request.seed, key)
         except Superseded:
             pass
         except PolicyError as wrong:
@@ -161,7 +202,7 @@ class DecodeQueue:
             result = {"status": "failed", "diagnostics": [bug(failure)]}
         finally:
             with self._changed:
-                self._at_work = ""
+                self._at_work, job.decode = "", None
             job.end(result)
 
 

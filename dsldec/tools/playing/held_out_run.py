@@ -26,9 +26,12 @@ BATCH = 5
 
 
 class HeldOutRun:
-    """A policy on the first held-out prompts of the task. Finished prompts stay if the run is interrupted."""
+    """A policy on the first held-out prompts of the task. Finished prompts stay if the run is interrupted.
+    `key`: of the requests that have the same figures.
+    """
 
-    def __init__(self, denoiser: Denoiser, policy: Policy, seed: int) -> None:
+    def __init__(self, denoiser: Denoiser, policy: Policy, seed: int, key: str = "") -> None:
+        self.key = key
         self._denoiser, self._policy, self._seed = denoiser, policy, seed
         self._waiting: dict[int, Example] = dict(enumerate(held_out(TASK, PROMPTS)))
         self._right = self._answered = self._forwards = self._tokens = 0

@@ -5,6 +5,7 @@ Not here: the answer (`playground`), the bytes of the request (`play_server`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,11 @@ class DecodeRequest:
     gen_length: int = DEFAULT_GEN_LENGTH
     seed: int = 0
     number: int = 0
+
+    @property
+    def figures_key(self) -> str:
+        """Equal for requests with the same held-out figures: these do not depend on the prompt."""
+        return json.dumps([self.text, self.values, self.seed], sort_keys=True)
 
 
 def request_object(body: bytes) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from .play_requests import LARGEST_REQUEST, request_object
 from .playground import Playground, plain
 
 ADDRESS = "127.0.0.1"
+HTTP_PORT = 80
 MOST_REQUESTS = 64  # at the same time
+SECONDS_FOR_PLACE = 1.0  # in which a slow request ends
 SECONDS_TO_SEND = 20  # of a request
 SECONDS_TO_DRAIN = 0.2  # without a byte
 JSON_TYPE = "application/json"
@@ -38,17 +40,21 @@ class PlayServer(ThreadingHTTPServer):
     """Serves the page at a port of this machine. Raises `OSError` for a port that cannot be used."""
 
     daemon_threads = True
+    request_queue_size = MOST_REQUESTS  # a browser waits a second where the queue is full
 
     def __init__(self, port: int, playground: Playground) -> None:
         self.playground = playground
         self.token = secrets.token_urlsafe(24)
         self._free = threading.BoundedSemaphore(MOST_REQUESTS)
+        self._unread: dict[Any, None] = {}  # connections without a whole request, the oldest first
+        self._unread_lock = threading.Lock()
         super().__init__((ADDRESS, port), PlayRequest)
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The origins of the page itself."""
-        return tuple(f"http://{name}:{self.server_port}" for name in (ADDRESS, "localhost"))
+        """The origins of the page itself. A browser leaves out the port 80."""
+        ports = (f":{self.server_port}", "") if self.server_port == HTTP_PORT else (f":{self.server_port}",)
+        return tuple(f"http://{name}{port}" for name in (ADDRESS, "localhost") for port in ports)
 
     @property
     def address(self) -> str:
@@ -66,17 +72,37 @@ class PlayServer(ThreadingHTTPServer):
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts a thread for a request, or closes it where too many run."""
+        """Starts a thread for a request. Where too many run, the oldest one that is not read yet ends for it:
+        slow senders without the token cannot keep the page out.
+        """
         if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._end_oldest_unread()
+            if not self._free.acquire(timeout=SECONDS_FOR_PLACE):
+                self.shutdown_request(request)
+                return
+        with self._unread_lock:
+            self._unread[request] = None
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.has_read(request)
             self._free.release()
+
+    def has_read(self, request: Any) -> None:
+        """Notes that a request with the token is read whole."""
+        with self._unread_lock:
+            self._unread.pop(request, None)
+
+    def _end_oldest_unread(self) -> None:
+        with self._unread_lock:
+            oldest = next(iter(self._unread), None)
+            self._unread.pop(oldest, None)
+        if oldest is not None:
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that closes a connection is no error."""
@@ -93,6 +119,7 @@ class PlayRequest(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if (path := self._path()) is None:
             return
+        self.server.has_read(self.connection)
         if path == "":
             nonce = secrets.token_urlsafe(16)
             self._send(HTTPStatus.OK, page(nonce), PAGE_TYPE, nonce)
@@ -104,6 +131,7 @@ class PlayRequest(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if (path := self._path()) is None or (body := self._body()) is None:
             return
+        self.server.has_read(self.connection)
         name = path.removeprefix("api/")
         answer = self.server.playground.answers.get(name)
         if answer is None or name == path:
@@ -131,7 +159,8 @@ class PlayRequest(BaseHTTPRequestHandler):
         if origin is not None and origin not in self.server.origins:
             self._refuse(HTTPStatus.FORBIDDEN, "another page has sent the request")
             return None
-        if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        if site not in ("none", "same-origin") and not self._opens_the_page():
             self._refuse(HTTPStatus.FORBIDDEN, "another page has sent the request")
             return None
         _, _, rest = self.path.partition("?")[0].partition("/")
@@ -143,6 +172,11 @@ class PlayRequest(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.FORBIDDEN, message)
             return None
         return path
+
+    def _opens_the_page(self) -> bool:
+        """Whether somebody follows a link, as in a terminal inside a browser. The link has the token."""
+        mode, place = self.headers.get("Sec-Fetch-Mode"), self.headers.get("Sec-Fetch-Dest")
+        return self.command == "GET" and mode == "navigate" and place == "document"
 
     def _body(self) -> bytes | None:
         """The bytes of a request; `None` for one that was refused."""

@@ -54,6 +54,8 @@ class Playground:
             "complete": self._complete,
             "decode": self._decode,
             "state": self._state,
+            "stop": self._stop,
+            "pin": self._pin,
         }
 
     def close(self) -> None:
@@ -119,6 +121,14 @@ class Playground:
         if (figures := state["held_out"]) is not None:
             state["held_out"] = with_plain_diagnostics(figures)
         return state
+
+    def _stop(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        self._queue.stop(text_of_request(fields, "tab", LONGEST_TAB))
+        return {}
+
+    def _pin(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        tab = text_of_request(fields, "tab", LONGEST_TAB)
+        return {"pinned": self._queue.pin(tab, fields.get("pinned") is True)}
 
 
 def _offset(fields: Mapping[str, Any], text: str) -> int:

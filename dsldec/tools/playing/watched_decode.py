@@ -20,6 +20,7 @@ from ...runtime.decode import stream_rows
 from ...runtime.decoded import text_of
 from ...runtime.rows import Row
 from ...runtime.trace import StepEvent
+from ..viewing.page_data import ViewedRun
 from .play_requests import DecodeRequest
 from .policy_controls import bound_to
 from .trace_page import trace_page
@@ -68,12 +69,30 @@ class PolicyTexts:
 
 
 class WatchedDecode:
-    """One prompt under one policy. `superseded`: asked after each step."""
+    """One prompt under one policy. `superseded`: asked after each step; `stop`: end after the next step, and
+    keep the written text; `pinned`: a run to be shown beside it; `run`: once it is whole.
+    """
 
-    def __init__(self, denoiser: Denoiser, request: DecodeRequest, superseded: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        request: DecodeRequest,
+        superseded: Callable[[], bool],
+        pinned: ViewedRun | None = None,
+    ) -> None:
+        self._pinned = pinned
+        self.run: ViewedRun | None = None
         self._denoiser, self._request, self._superseded = denoiser, request, superseded
         self._end = time.monotonic() + MOST_SECONDS
         self._last: StepEvent | None = None
+        self.stop = False
+
+    def progress(self) -> dict[str, int] | None:
+        """The last step, and how many positions it left written."""
+        if (last := self._last) is None:
+            return None
+        written = int((last.generated != self._denoiser.mask_id).sum())
+        return {"step": last.step, "written": written, "length": len(last.generated)}
 
     def result(self, policy: Policy) -> dict[str, Any]:
         """The answer of the page. Raises `Superseded`, `UsageError` and `PolicyError`."""
@@ -87,6 +106,8 @@ class WatchedDecode:
             row = next(iter(stream_rows(self._denoiser, [request.prompt], policy, options, self._step)))
         except _LimitReached as limit:
             return {"status": "stopped", **facts, **self._partial(), "diagnostics": [limit.diagnostic]}
+        except _UserStopped:
+            return {"status": "stopped", **facts, **self._partial(), "diagnostics": []}
         if row.error is not None:
             return {"status": "failed", **facts, "diagnostics": [row.error]}
         return {
@@ -103,8 +124,9 @@ class WatchedDecode:
     def _page(self, row: Row, name: str) -> dict[str, Any] | None:
         """The data of the view. A mistake in it does not lose the text: the page then shows that alone."""
         assert row.trajectory is not None
+        self.run = ViewedRun(name, row.trajectory, self._request.prompt)
         try:
-            return trace_page(row.trajectory, name, self._request.prompt)
+            return trace_page(self.run, self._pinned)
         except Exception:
             log.exception("the steps cannot be shown")
             return None
@@ -113,6 +135,8 @@ class WatchedDecode:
         self._last = event
         if self._superseded():
             raise Superseded
+        if self.stop:
+            raise _UserStopped
         if event.step >= MOST_STEPS:
             raise _LimitReached(f"the decode was stopped after {event.step} steps")
         if time.monotonic() > self._end:
@@ -127,6 +151,10 @@ class WatchedDecode:
         decode_text = getattr(self._denoiser, "decode_text", None)
         text = str(decode_text(written.tolist())) if decode_text is not None else ""
         return {"text": text, "forwards": self._last.forwards, "tokens": len(written)}
+
+
+class _UserStopped(Exception):
+    pass
 
 
 class _LimitReached(Exception):

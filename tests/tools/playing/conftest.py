@@ -13,6 +13,7 @@ import pytest
 
 from dsldec.models.denoiser import Denoiser
 from dsldec.models.huggingface import from_pretrained
+from dsldec.tools.playing import play_server
 from dsldec.tools.playing.play_server import PlayServer
 from dsldec.tools.playing.playground import Playground
 
@@ -60,7 +61,9 @@ def client(embedded: Denoiser) -> Iterator[Client]:
     server = PlayServer(0, Playground(embedded, TEXT))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
-    yield Client(server)
+    with pytest.MonkeyPatch.context() as patch:  # many requests are refused
+        patch.setattr(play_server, "SECONDS_TO_DRAIN", 0.01)
+        yield Client(server)
     server.shutdown()
     server.server_close()
     thread.join()

@@ -14,8 +14,9 @@ import pytest
 
 from dsldec import backends
 from dsldec.models.denoiser import Denoiser
-from dsldec.tools.playing import decode_queue, watched_decode
+from dsldec.tools.playing import decode_queue, held_out_run, watched_decode
 from dsldec.tools.playing.decode_queue import DecodeQueue
+from dsldec.tools.playing.held_out_run import HeldOutRun
 from dsldec.tools.playing.play_requests import DecodeRequest
 from dsldec.tools.playing.policy_controls import bound_to, policy_controls
 from dsldec.tools.playing.watched_decode import PolicyTexts, WatchedDecode
@@ -52,8 +53,8 @@ def test_a_slider_compiles_nothing(embedded: Denoiser, monkeypatch: pytest.Monke
     monkeypatch.setattr("torch.compile", lambda *_, **__: pytest.fail("torch.compile is called"))
     policies = PolicyTexts()
     forwards = []
-    for confidence in (0.2, 0.5, 0.8, 0.99):
-        request = DecodeRequest("a", TEXT, PROMPT, {"confidence": confidence})
+    for confidence in (0.2, 0.8, 0.99):
+        request = DecodeRequest("a", TEXT, PROMPT, {"confidence": confidence}, gen_length=24)
         result = WatchedDecode(embedded, request, lambda: False).result(policies.bound(request))
         forwards.append(result["forwards"])
         assert len(policies.policy(TEXT)._functions) == 1
@@ -62,23 +63,61 @@ def test_a_slider_compiles_nothing(embedded: Denoiser, monkeypatch: pytest.Monke
     assert forwards[0] < forwards[-1]
 
 
-def test_a_newer_request_replaces_the_older_ones_of_its_page(queue: DecodeQueue) -> None:
-    results: dict[str, dict[str, Any]] = {}
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Each decode waits after its first step until the event is set."""
+    go, step = threading.Event(), WatchedDecode._step
+    monkeypatch.setattr(WatchedDecode, "_step", lambda self, event: (step(self, event), go.wait(30))[0])
+    yield go
+    go.set()
 
-    def ask(name: str, tab: str) -> None:
-        results[name] = queue.decoded(DecodeRequest(tab, SLOW, PROMPT, gen_length=64))
 
-    threads = []
-    for name, tab in (("first", "a"), ("second", "a"), ("third", "a"), ("other", "b")):
-        threads.append(threading.Thread(target=ask, args=(name, tab)))
-        threads[-1].start()
-        wait_until(lambda tab=tab: tab in queue._newest)
-        time.sleep(0.02)
-    for thread in threads:
+def asked(queue: DecodeQueue, request: DecodeRequest) -> tuple[threading.Thread, list[dict[str, Any]]]:
+    """Asks in a thread, and waits until the queue has the request."""
+    results: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: results.append(queue.decoded(request)))
+    thread.start()
+    wait_until(lambda: (job := queue._newest.get(request.tab)) is not None and job.request is request)
+    return thread, results
+
+
+def test_a_newer_request_replaces_the_older_ones_of_its_page(
+    queue: DecodeQueue, gate: threading.Event
+) -> None:
+    requests = [DecodeRequest(tab, SLOW, PROMPT, gen_length=8) for tab in ("a", "a", "a", "b")]
+    first = asked(queue, requests[0])
+    wait_until(lambda: queue.state("a")["progress"])  # it runs
+    others = [asked(queue, request) for request in requests[1:]]
+    gate.set()
+    for thread, _ in (first, *others):
         thread.join(30)
-    assert {name: one["status"] for name, one in results.items()} == {
-        "first": "replaced", "second": "replaced", "third": "done", "other": "done",
-    }  # fmt: skip
+    statuses = [results[0]["status"] for _, results in (first, *others)]
+    assert statuses == ["replaced", "replaced", "done", "done"]
+
+
+def test_a_decode_says_how_far_it_is_and_stops(queue: DecodeQueue, gate: threading.Event) -> None:
+    running, result = asked(queue, DecodeRequest("a", SLOW, PROMPT, gen_length=8))
+    wait_until(lambda: queue.state("a")["progress"])
+    assert queue.state("a")["progress"] == {"step": 1, "written": 1, "length": 8}
+    waiting, other = asked(queue, DecodeRequest("b", SLOW, PROMPT, gen_length=8))
+    for tab in "abc":  # one that runs, one that waits, one that nobody knows
+        queue.stop(tab)
+    gate.set()
+    for thread in (running, waiting):
+        thread.join(30)
+    assert (result[0]["status"], other[0]["status"]) == ("stopped", "stopped")
+    assert result[0]["diagnostics"] == []
+    assert 1 <= result[0]["tokens"] <= 2
+    assert queue.decoded(DecodeRequest("a", SLOW, PROMPT, gen_length=8))["status"] == "done"  # the next one
+
+
+def test_another_prompt_keeps_the_figures(queue: DecodeQueue) -> None:
+    runs = []
+    for prompt, values in ((PROMPT, {}), ("2 + 2", {}), (PROMPT, {"confidence": 0.5})):
+        queue.decoded(DecodeRequest("a", TEXT, prompt, values, gen_length=8))
+        runs.append(queue._runs["a"])
+    assert runs[0] is runs[1]
+    assert runs[1] is not runs[2]
 
 
 def test_an_older_request_that_arrives_later_is_replaced(queue: DecodeQueue) -> None:
@@ -94,11 +133,26 @@ def test_the_state_says_which_page_is_decoded(queue: DecodeQueue, monkeypatch: p
     thread = threading.Thread(target=queue.decoded, args=(DecodeRequest("a", TEXT, PROMPT),))
     thread.start()
     wait_until(lambda: queue.state("a")["decoding"])
-    assert queue.state("a") == {"decoding": "this", "held_out": None}
-    assert queue.state("b") == {"decoding": "other", "held_out": None}
+    assert queue.state("a") == {"decoding": "this", "progress": None, "held_out": None}
+    assert queue.state("b") == {"decoding": "other", "progress": None, "held_out": None}
     go.set()
     thread.join(30)
     wait_until(lambda: queue.state("a")["decoding"] == "")
+
+
+def test_a_pinned_run_is_beside_the_next_ones_of_its_prompt(queue: DecodeQueue) -> None:
+    def titles(prompt: str, **values: float) -> list[str]:
+        page = queue.decoded(DecodeRequest("a", TEXT, prompt, values, gen_length=8))["page"]
+        return [run["title"] for run in page["runs"]]
+
+    assert not queue.pin("a", True)  # nothing is decoded
+    assert titles(PROMPT) == ["mine"]
+    assert queue.pin("a", True)
+    assert not queue.pin("b", True)
+    assert titles(PROMPT, confidence=0.5) == ["mine (pinned)", "mine"]
+    assert titles("2 + 2") == ["mine"]
+    assert not queue.pin("a", False)
+    assert titles(PROMPT) == ["mine"]
 
 
 @pytest.mark.slow
@@ -127,22 +181,35 @@ def test_a_page_that_asks_for_no_figures_costs_nothing(
     queue: DecodeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decode_queue, "SECONDS_OF_INTEREST", 0.1)
-    queue.decoded(DecodeRequest("a", TEXT, PROMPT))
-    wait_until(lambda: queue.state("a")["held_out"])
-    time.sleep(0.4)
-    answered = queue._runs["a"].figures()["answered"]
-    time.sleep(0.3)
-    assert queue._runs["a"].figures()["answered"] == answered < 20
+    begun, ended, advance = threading.Event(), threading.Event(), HeldOutRun.advance
+
+    def advanced(run: HeldOutRun, interrupted: Callable[[], bool]) -> None:
+        begun.set()
+        advance(run, interrupted)
+        ended.set()
+
+    monkeypatch.setattr(HeldOutRun, "advance", advanced)
+    queue.decoded(DecodeRequest("a", TEXT, PROMPT, gen_length=8))
+    assert not begun.is_set()
+    assert queue.state("a")["held_out"]  # the only question
+    assert begun.wait(30)
+    assert ended.wait(30)
+    assert queue._runs["a"].figures()["answered"] < 20
+    assert queue._unfinished() is None
 
 
-def test_a_run_that_is_interrupted_keeps_its_answers(embedded: Denoiser) -> None:
-    run = decode_queue.HeldOutRun(embedded, PolicyTexts().policy(TEXT), 0)
+def test_a_run_that_is_interrupted_keeps_its_answers(
+    embedded: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out_run, "PROMPTS", 5)
+    monkeypatch.setattr(held_out_run, "BATCH", 2)
+    run = HeldOutRun(embedded, PolicyTexts().policy(TEXT), 0)
     calls = iter(range(10**6))
-    run.advance(lambda: next(calls) > 130)
+    run.advance(lambda: next(calls) > 40)
     first = run.figures()["answered"]
-    assert 0 < first < 20
+    assert 0 < first < 5
     run.advance(lambda: False)
-    assert run.figures()["answered"] == 20
+    assert run.figures()["answered"] == 5
 
 
 @pytest.mark.parametrize(("name", "value"), [("MOST_STEPS", 5), ("MOST_SECONDS", -1.0)])

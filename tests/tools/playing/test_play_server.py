@@ -12,11 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from dsldec.cli import main
+from dsldec.tools.playing import play_server
+from dsldec.tools.playing.opened_playground import opened
 from dsldec.tools.playing.play_assets import ASSETS
 from dsldec.tools.playing.play_requests import LARGEST_REQUEST, LONGEST_POLICY
 
@@ -85,6 +88,31 @@ def test_another_origin_is_refused(client: Client, origin: str) -> None:
 def test_another_site_is_refused(client: Client) -> None:
     assert client.post("check", {"text": TEXT}, Sec_Fetch_Site="cross-site")[0] == 403
     assert client.post("check", {"text": TEXT}, Sec_Fetch_Site="same-origin")[0] == 200
+
+
+def test_a_link_opens_the_page_and_no_frame(client: Client) -> None:
+    """In a terminal inside a browser, the address is a link of another site."""
+    link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    page = f"/{client.server.token}/"
+    assert client.send("GET", page, **link)[0] == 200
+    for other in ({"Sec_Fetch_Dest": "iframe"}, {"Sec_Fetch_Mode": "no-cors"}, {"Sec_Fetch_Dest": "script"}):
+        assert client.send("GET", page, **{**link, **other})[0] == 403
+    assert client.post("check", {"text": TEXT}, **link)[0] == 403
+
+
+def test_the_port_80_has_no_number_in_a_browser(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(play_server, "HTTP_PORT", client.server.server_port)
+    assert client.send("GET", f"/{client.server.token}/", Host="127.0.0.1")[0] == 200
+    assert client.send("GET", f"/{client.server.token}/", Host="evil.example")[0] == 403
+
+
+def test_slow_senders_without_the_token_keep_nobody_out(client: Client) -> None:
+    with ExitStack() as open_ones:
+        for _ in range(play_server.MOST_REQUESTS + 6):
+            slow = open_ones.enter_context(socket.create_connection(("127.0.0.1", client.server.server_port)))
+            slow.sendall(b"GET / HTTP/1.1\r\n")
+        for _ in range(3):
+            assert client.post("check", {"text": TEXT})[0] == 200
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
@@ -240,6 +268,35 @@ def test_the_command_prints_one_line_and_ends_with_one(tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (0, "", "\nthe playground has ended\n")
 
 
+def test_the_browser_gets_the_token_in_a_file_of_this_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All users see the arguments of a browser."""
+    seen = []
+    monkeypatch.setenv("DISPLAY", ":9")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("webbrowser.open", seen.append)
+    with opened("http://127.0.0.1:1/TOKEN/#policy=1.a"):
+        assert "TOKEN" not in seen[0]
+        file = Path(seen[0].removeprefix("file://"))
+        assert "url=http://127.0.0.1:1/TOKEN/#policy=1.a" in file.read_text()
+        assert file.parent.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_address_has_the_policy_of_a_link(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def terminated(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(play_server.PlayServer, "serve_forever", terminated)
+    assert main(["play", "--no-open", "--port", "0", "http://127.0.0.1:8738/#policy=1.abc"]) == 0
+    said = capsys.readouterr()
+    assert "/#policy=1.abc (Ctrl-C ends it)\n" in said.out
+    assert said.err == "\nthe playground has ended\n"
+
+
 def test_a_port_in_use_is_a_diagnostic(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["play", "--no-open", "--port", str(taken.getsockname()[1])]) == 2
@@ -254,6 +311,8 @@ def test_a_port_in_use_is_a_diagnostic(capsys: pytest.CaptureFixture[str]) -> No
     [
         (["nosuch"], "E0401", 1),
         (["nosuch.policy"], "E0401", 1),
+        (["http://127.0.0.1:8738/"], "E0577", 2),
+        (["#policy="], "E0577", 2),
         (["--port", "70000"], "E0422", 2),
         (["--port", "x"], "E0422", 2),
         (["threshold", "factor"], "E0420", 2),

@@ -12,6 +12,7 @@
   let policy = null; // of the last text that had no error
   let given = null; // values of a link, until its policy is checked
   let before = null, now = null, figuresOf = "";
+  let pinned = null; // the figures of the pinned run, and the key of its text and values
   let timer = 0, asked = 0, polls = 0;
 
   class Refused extends Error {}
@@ -49,7 +50,21 @@
   }
 
   const status = (text) => (at("status").textContent = text);
+  const tell = (text) => (at("told").textContent = text);
+
+  /** Whether what is shown belongs to another text or other values than those of the page. */
+  function earlier(isEarlier) {
+    at("earlier").hidden = !(isEarlier && view);
+    for (const id of ["answer", "trace", "held-out", "held-out-status"]) at(id).classList.toggle("earlier", isEarlier);
+  }
+
   const sentence = (one) => `${one.message}${one.label ? ` (${one.label})` : ""}.${one.help ? ` Help: ${one.help}.` : ""}`;
+
+  /** After a question without an answer. */
+  function gaveUp() {
+    if (/^(Checking|Decoding)/.test(at("status").textContent)) status("Not decoded.");
+    earlier(true);
+  }
 
   // --- the text
 
@@ -61,15 +76,19 @@
       checked(answer.policy, text);
       return answer.diagnostics;
     } catch (failure) {
-      if (failure instanceof Refused) return [];
-      throw failure;
+      quiet(failure);
+      gaveUp();
+      return [];
     }
   }
 
   function checked(found, text) {
     policy = found && { ...found, text };
     if (!found) {
+      asked++; // an answer to an older text does not come back
+      at("stop").hidden = true;
       status("The policy has mistakes, so it is not decoded.");
+      earlier(true);
       at("facts").textContent = "";
       return;
     }
@@ -106,7 +125,7 @@
     const text = editor.text();
     const answer = await ask("format", { text }).catch(quiet);
     if (!answer || text !== editor.text()) return;
-    if (answer.text === null) status("The text cannot be formatted before its mistakes are mended.");
+    if (answer.text === null) tell("The text cannot be formatted before its mistakes are mended.");
     else editor.replace(answer.text);
   }
 
@@ -142,28 +161,41 @@
     status("Decoding ...");
     poll(number);
     const answer = await ask("decode", { tab, number, ...request }).catch(quiet);
-    if (!answer || number !== asked || answer.status === "replaced") return;
+    if (number !== asked) return;
+    at("stop").hidden = true;
+    if (!answer || answer.status === "replaced") return gaveUp();
     const problem = (answer.diagnostics ?? []).map(sentence).join(" ");
-    if (answer.status === "failed") {
-      status(problem);
-      return;
-    }
+    earlier(answer.status === "failed");
+    if (answer.status === "failed") return status(problem);
     at("answer").textContent = answer.text;
     const counts = `${answer.tokens} tokens in ${answer.forwards} forwards (at most ${answer.max_forwards})`;
-    status(answer.status === "done" ? `Decoded: ${counts}.` : `${problem} Written until then: ${counts}.`);
+    if (answer.status === "stopped") {
+      status(`${problem || "You stopped the decode."} Written until then: ${counts}.`);
+      at("earlier").hidden = !view;
+      at("trace").classList.add("earlier");
+      return;
+    }
+    status(`Decoded: ${counts}.`);
+    at("pin").hidden = !answer.page;
+    if (pinned && answer.page?.runs.length === 1) {
+      status(`Decoded: ${counts}. The pinned run has another prompt or length, so it is not shown beside it.`);
+    }
     if (answer.page) showTrace(answer.page);
-    else if (answer.status === "done") status(`Decoded: ${counts}. Its steps cannot be shown: the terminal says why.`);
-    if (answer.status === "done") watchFigures(number, request);
+    else status(`Decoded: ${counts}. Its steps cannot be shown: the terminal says why.`);
+    watchFigures(number, request);
   }
 
-  /** While a decode waits: says for whom the server works. */
+  /** While a decode waits or runs: says for whom the server works, and how far it is. */
   async function poll(number) {
     for (;;) {
       await new Promise((done) => setTimeout(done, POLL));
       if (number !== asked || !at("status").textContent.startsWith("Decoding")) return;
       const answer = await ask("state", { tab }).catch(quiet);
       if (!answer || number !== asked || !at("status").textContent.startsWith("Decoding")) return;
-      status(answer.decoding === "other" ? "Decoding in another tab; this one is next." : "Decoding ...");
+      at("stop").hidden = false;
+      const { step, written, length } = answer.progress ?? {};
+      const far = answer.progress ? `Decoding: step ${step}, ${written} of ${length} positions are written.` : "Decoding ...";
+      status(answer.decoding === "other" ? "Decoding in another tab; this one is next." : far);
     }
   }
 
@@ -193,13 +225,15 @@
 
   function showFigures(figures) {
     now = figures;
-    for (const [kind, from] of [["figure", now], ["before", before]]) {
+    if (pinned?.key === figuresOf) pinned.figures = figures;
+    const other = pinned ? pinned.figures : before;
+    for (const [kind, from] of [["figure", now], ["before", other]]) {
       for (const cell of document.querySelectorAll(`[data-${kind}]`)) {
         cell.textContent = from ? figureText(cell.dataset[kind], from) : "";
-        if (kind === "before") cell.hidden = !before;
       }
     }
-    at("before-title").hidden = !before;
+    at("before").hidden = !other;
+    at("before-title").textContent = pinned ? "pinned run" : "before the last change";
     const { answered, prompts } = figures;
     const problem = figures.diagnostics.map(sentence).join(" ");
     const counted = figures.ended ? `${answered} of ${prompts} prompts are decoded.` : `${answered} of ${prompts} prompts so far ...`;
@@ -207,8 +241,18 @@
   }
 
   function figureText(name, figures) {
-    if (name === "right") return `${figures.right} of ${figures.answered}`;
+    if (name === "right") return figures.answered === 0 ? "" : `${figures.right} of ${figures.answered}`;
     return figures[name] === null ? "" : figures[name].toFixed(name === "forwards" ? 1 : 2);
+  }
+
+  /** Keeps this run beside the next ones, with its figures, or lets it go. */
+  async function pin() {
+    const answer = await ask("pin", { tab, pinned: !pinned }).catch(quiet);
+    if (!answer) return;
+    pinned = answer.pinned ? { key: figuresOf, figures: now } : null;
+    at("pin").textContent = pinned ? "Unpin" : "Pin this run";
+    at("pin").setAttribute("aria-pressed", String(Boolean(pinned)));
+    decodeSoon(0);
   }
 
   // --- keeping and sharing
@@ -255,16 +299,16 @@
 
   async function share() {
     const fragment = await dsldecShare.fragmentOf(settings());
-    if (fragment === null) return status("The policy is too long for a link: send it as a file.");
+    if (fragment === null) return tell("The policy is too long for a link: send it as a file.");
     const link = `${location.origin}/${fragment}`;
     at("link").value = link;
     showLinkForm(true);
     try {
       await navigator.clipboard.writeText(link);
-      status("The link is copied. It opens in a running playground: `Open a link`, or `dsldec play LINK`.");
+      tell("The link is copied. It opens in a running playground: `Open a link`, or `dsldec play LINK`.");
     } catch {
       at("link").select();
-      status("Copy the link from the field. It opens in a running playground.");
+      tell("Copy the link from the field. It opens in a running playground.");
     }
   }
 
@@ -275,9 +319,9 @@
 
   async function openFragment(fragment) {
     const state = await dsldecShare.stateOf(fragment);
-    if (state === null) return status("This is no link of a policy, or it is damaged.");
+    if (state === null) return tell("This is no link of a policy, or it is damaged.");
     fill(state);
-    status("The link is open.");
+    tell("The link is open.");
   }
 
   async function openAddress() {
@@ -312,6 +356,7 @@
     hover: async (text, offset) => (await ask("hover", { text, offset }).catch(quiet))?.hover ?? null,
     changed: () => {
       save();
+      tell("");
       status("Checking ...");
     },
     format,
@@ -345,6 +390,11 @@
   at("gen-length").oninput = at("seed").oninput = () => decodeSoon();
   // A text that no server has checked yet, since it had stopped, is checked first.
   at("decode").onclick = () => (policy?.text === editor.text() ? decodeSoon(0) : check(editor.text()));
+  at("pin").onclick = pin;
+  at("stop").onclick = () => {
+    at("decode").focus(); // the button goes away
+    ask("stop", { tab }).catch(quiet);
+  };
   window.addEventListener("hashchange", openAddress);
 
   if (!(await openAddress())) restore();
