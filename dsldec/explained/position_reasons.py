@@ -20,7 +20,7 @@ OF_MASKED = (syntax.Commit, syntax.Fill)
 
 
 def why_position(
-    values: PartValues, position: int, texts: Mapping[int, str], earlier: Sequence[StepRecord] = ()
+    values: PartValues, position: int, texts: Mapping[int, str], earlier: Sequence[StepRecord | None] = ()
 ) -> Why:
     """The explanation of a position. `values`: of the step; `earlier`: the steps before it."""
     record = values.record
@@ -56,15 +56,34 @@ def _outcome(values: PartValues, at: int, touching: list[Writing]) -> str:
     """What the step did to a position. One that has the same id before and after is unchanged."""
     mask, before = values.record.mask_id, values.record.canvas[at]
     after = values.value(values.watched.results.get(AFTER), at)
-    if not touching or after == before:
+    if not touching:
         return UNCHANGED
-    return COMMITTED if before == mask else REVOKED if after == mask else EDITED
+    return outcome_of(before, after, mask)
+
+
+def outcome_of(before: int, after: object, mask_id: int) -> str:
+    """What a step did to a position, by its ids before and after the step."""
+    if before == after:
+        return UNCHANGED
+    return COMMITTED if before == mask_id else REVOKED if after == mask_id else EDITED
 
 
 def _outside(reasons: StatementReasons) -> None:
     record = reasons.values.record
     template = "outside of the window, which has the positions {} to {}"
     reasons.lines.add(0, template, str(record.start), str(record.end - 1), holds=False, decides=True)
+
+
+def _written_before(reasons: StatementReasons, at: int) -> int | None:
+    """The earlier step that wrote the id of a position, `None` if its record is not known."""
+    now = reasons.values.record
+    for record in reasons.before():
+        place = at + now.start - record.start
+        if not 0 <= place < len(record.canvas):
+            return None
+        if record.canvas[place] != now.canvas[at]:
+            return record.step
+    return None
 
 
 def _untouched(reasons: StatementReasons, at: int) -> None:
@@ -79,10 +98,12 @@ def _untouched(reasons: StatementReasons, at: int) -> None:
         return
     if not masked:
         changing = [one for one in writing if not isinstance(one, OF_MASKED)]
-        template = "written in an earlier step: {}"
+        written = _written_before(reasons, at)
+        template = "written in an earlier step: {}" if written is None else "written in step {}: {}"
         if not changing:
             template += ", and no statement here changes what is written"
-        lines.add(0, template, reasons.id(record.canvas[at]), holds=None, decides=not changing)
+        step = [] if written is None else [str(written)]
+        lines.add(0, template, *step, reasons.id(record.canvas[at]), holds=None, decides=not changing)
         writing = [*changing]
     elif not writing:
         lines.add(0, "no statement of this phase writes", holds=False, decides=True)
