@@ -74,7 +74,7 @@ class NameReasons(LineWriter):
         phases = self.values.watched.program.phases
         for record in self.before():
             entered = phases[now.phase] == scope != phases[record.phase]
-            if entered or (record.start != now.start and scope != "sequence"):
+            if entered or record.taken is not None or (record.start != now.start and scope != "sequence"):
                 return None
             if any(
                 isinstance(one, syntax.Set) and one.identifier.text == name for one in statements_of(record)

@@ -29,12 +29,17 @@ def why_position(
     reasons = StatementReasons(values, at if inside else None, texts, earlier)
     touching = _touching(values, at) if inside else []
     outcome = _outcome(values, at, touching) if inside else UNCHANGED
+    drafted = None if record.taken is None else record.taken.get(position)
+    if inside and drafted is not None:
+        outcome = outcome_of(record.canvas[at], drafted, record.mask_id)
+    if inside and record.taken is not None:
+        reasons.taken(drafted, outcome != UNCHANGED)
     if not inside:
         _outside(reasons)
     elif touching:
         for statement in touching:
             reasons.writing(statement)
-        if outcome == UNCHANGED:
+        if outcome == UNCHANGED and drafted is None:
             reasons.lines.add(0, "after these statements, the position is as before the step")
     else:
         _untouched(reasons, at)
@@ -44,6 +49,7 @@ def why_position(
     if position in record.refused:
         template = "a draft had {} here, and this step refused it"
         reasons.lines.add(0, template, reasons.id(record.refused[position]))
+        reasons.accept(1)
     phase = values.watched.program.phases[record.phase]
     return Why(position, record.step, phase, outcome, tuple(reasons.lines.lines))
 

@@ -17,6 +17,8 @@ from .line_writer import YES
 from .part_values import PartValues
 from .value_texts import number_text, text_of
 
+NO_RANK = 0  # the rank of a position that is not in the order
+MOST_PAIRS = 2**18  # of a position and a pick; a trace file may have very many
 CallLines = Callable[[ExpressionReasons, WatchedPart, syntax.Call, int], None]
 
 
@@ -33,7 +35,11 @@ def keyword(call: syntax.Call, name: str) -> syntax.Expression | None:
 def outside(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int) -> bool:
     """Whether a position is outside of the mask that a call selects from; then its lines are written."""
     if why.values.holds(part.named.get(MASK), why.at) is not False:
-        return False
+        if GROUPS not in part.named or why.values.value(part.named.get(RANK), why.at) != NO_RANK:
+            return False
+        template = f"{text_of(call)} {YES[False]}: the position is in no group"
+        why.line(depth, template, call, False, True)
+        return True
     of = call.arguments[0]
     template = f"{text_of(call)} {YES[False]}: the position is not in `{text_of(of)}`"
     mask = part_of(part, of)
@@ -158,8 +164,13 @@ def _not_picked(
         return by, texts, None
     if not scores[at] > 0:
         return f"{by}, and it picks only scores above 0", texts, None
+    if len(values.chosen(part.named.get(MASK))) * len(picks) > MOST_PAIRS:
+        return by, texts, None
     left, near = _left(part, values, call), min(picks, key=lambda pick: (abs(pick - at), pick), default=at)
     if at not in left:
+        # Of the picks around it, the best one was the first, and removed it.
+        around = [pick for pick in picks if abs(pick - at) < width]
+        near = max(around, key=lambda pick: (scores[pick], -pick), default=near)
         arguments = [
             *texts,
             why.position(near),
@@ -187,15 +198,18 @@ def _not_picked(
 
 def _left(part: WatchedPart, values: PartValues, call: syntax.Call) -> dict[int, float]:
     """The positions that are no picks and that no pick has removed, with their scores after all picks."""
+    if part.operation in values.left:
+        return values.left[part.operation]
     scores, picks = values.wide(part.named.get(SCORE)), values.chosen(part.operation)
-    width = float(values.value(part.named.get(WIDTH), 0) or 0)
-    left = {at: float(scores[at]) for at in values.chosen(part.named.get(MASK)) if at not in picks}
+    picked, width = values.wide(part.operation), float(values.value(part.named.get(WIDTH), 0) or 0)
+    left = {at: float(scores[at]) for at in values.chosen(part.named.get(MASK)) if not picked[at]}
     for pick in picks:
         if keyword(call, "gap") is not None:
             left = {at: score for at, score in left.items() if not abs(at - pick) < width}
         else:
             left = {at: float32(score * _share(at - pick, width)) for at, score in left.items()}
-    return {at: score for at, score in left.items() if score > 0}
+    values.left[part.operation] = {at: score for at, score in left.items() if score > 0}
+    return values.left[part.operation]
 
 
 def _share(distance: int, width: float) -> float:

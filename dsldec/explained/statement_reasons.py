@@ -5,7 +5,7 @@ Not here: expressions (`expression_reasons`), the choice of the statements (`pos
 
 from __future__ import annotations
 
-from ..ir.watched import CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, WatchedPart
+from ..ir.watched import ACCEPT, CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, WatchedPart
 from ..language import syntax
 from .call_reasons import CallReasons
 from .line_writer import YES
@@ -46,6 +46,30 @@ class StatementReasons(CallReasons):
             self.grouped(part, depth)
         elif statement.condition is None and not isinstance(statement, syntax.Fill | syntax.Stay):
             self.line(depth, "it has no condition", statement, True, True)
+
+    # --- drafts
+
+    def taken(self, id_: int | None, written: bool) -> None:
+        """The draft that the row went on from. `id_`: its id here, `None` if the step has the same; `written`:
+        whether the draft wrote it.
+        """
+        template = "`accept` holds, so the ids of a draft count, and not those of the step. Here "
+        if id_ is None:
+            template += "they are equal"
+        else:
+            template += "the draft has {}, and the statements below do not count"
+        arguments = [] if id_ is None else [self.id(id_)]
+        head = self.values.resolved.policy.statements
+        lookahead = next((one.span for one in head if isinstance(one, syntax.Lookahead)), None)
+        added = self.lines.add(0, template, *arguments, holds=True, span=lookahead, decides=id_ is not None)
+        if added and written:
+            self.accept(1)
+
+    def accept(self, depth: int) -> None:
+        """The condition of `accept` at the position, if there is one."""
+        if self.at is not None:
+            for part in self.values.watched.accept.get(ACCEPT, ()):
+                self.grouped(part, depth)
 
     # --- commit
 
@@ -93,8 +117,9 @@ class StatementReasons(CallReasons):
         mask = self.part(commit, commit.mask)
         if count is None or score is None or mask is None:
             return
-        masked = self.values.wide(self.values.of_statement(commit, MASKED))
-        pass_mask = [at for at in self.values.chosen(mask.operation) if not masked or masked[at]]
+        # Of the positions that pass, those with an id that can be written.
+        written = self.values.wide(self.values.of_statement(commit, CHOSEN))
+        pass_mask = [at for at in self.values.chosen(mask.operation) if not written or written[at]]
         least = self.value(count)
         lacking = max(0, int(least or 0) - len(pass_mask))
         rank = self.values.value(self.values.of_statement(commit, FLOOR_RANK), self.at)

@@ -203,7 +203,7 @@ def test_what_was_written_earlier_is_said() -> None:
         "case c\n  conf .2 .9\n  commit 1\n  conf .3 .\n  commit 0\n",
     )
     assert texts(run, 1, step=1) == [
-        "written in an earlier step: id 1, and no statement here changes what is written"
+        "written in step 0: id 1, and no statement here changes what is written"
     ]
 
 
