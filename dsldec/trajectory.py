@@ -124,7 +124,9 @@ class Trajectory(ShownInNotebooks):
         """
         if type(step) is not int or not 0 <= step < len(self.steps):
             message = f"there is no step {shown(step)}: the trajectory has {len(self.steps)} steps, from 0 on"
-            raise UsageError(Diagnostic("E0566", message, help='`trajectory.why(0, 0)` explains the first step'))
+            raise UsageError(
+                Diagnostic("E0566", message, help="`trajectory.why(0, 0)` explains the first step")
+            )
         return self.steps[step].why(position)
 
     # --- files

@@ -76,7 +76,8 @@ def _members(why: ExpressionReasons, part: WatchedPart) -> list[int]:
     places = why.values.chosen(part.named.get(MASK))
     groups = why.values.wide(part.named.get(GROUPS))
     if groups and why.at is not None:
-        return [at for at in places if groups[at] == groups[why.at]]
+        own = groups[why.at]  # below 0 in no group
+        return [at for at in places if own >= 0 and groups[at] == own]
     return places
 
 

@@ -254,7 +254,9 @@ def _windows(field: Mapping[str, Any], steps: int, replay: CanvasReplay) -> list
 StepWindows = Sequence[tuple[int, int]]
 
 
-def _drafts(field: Mapping[str, Any], windows: StepWindows, name: str) -> dict[int, tuple[dict[int, int], int]]:
+def _drafts(
+    field: Mapping[str, Any], windows: StepWindows, name: str
+) -> dict[int, tuple[dict[int, int], int]]:
     drafts = {}
     for entry in _entries(field, name, optional=True):
         valid = isinstance(entry, list) and len(entry) == 3 and _is_recorded(entry[0], windows)

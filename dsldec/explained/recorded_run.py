@@ -19,12 +19,14 @@ class RecordedRun:
     """All steps of one answer. They share it, and their records do not refer to it.
 
     `records`: of the steps in order, `None` for a step without values; `texts`: of ids; `end`: the last
-    position of the text, `None` if the text does not end before the last position.
+    position of the text, `None` if the text does not end before the last position; `whole`: whether no step
+    follows the last one.
     """
 
     records: Sequence[ExplainedStep | None]
     texts: Mapping[int, str]
     end: int | None = None
+    whole: bool = True
 
     def why(self, step: int, position: int, outcome: str | None = None) -> Why | None:
         """The explanation of a position in a step; `None` for a step without values. `outcome`: what the
@@ -35,7 +37,8 @@ class RecordedRun:
             return None
         why = record.why(position, self.texts, self.records[:step])
         outcome = outcome or why.outcome
-        last = self._end_lines(record, position, outcome) if step == len(self.records) - 1 else ()
+        is_last = self.whole and step == len(self.records) - 1
+        last = self._end_lines(record, position, outcome) if is_last else ()
         return replace(why, outcome=outcome, lines=(*why.lines, *last))
 
     def _end_lines(self, record: ExplainedStep, position: int, outcome: str) -> tuple[WhyLine, ...]:

@@ -14,6 +14,7 @@ from ..language import syntax
 from ..language.arithmetic import float32
 from .expression_reasons import ExpressionReasons
 from .line_writer import YES
+from .number_reasons import with_value
 from .part_values import PartValues
 from .value_texts import number_text, text_of
 
@@ -55,7 +56,7 @@ def ranked(why: ExpressionReasons, part: WatchedPart, call: syntax.Call) -> tupl
     score = part_of(part, by)
     if by is None or score is None:
         return f"rank {{}}{where}", [rank]
-    return f"rank {{}}{where} by {text_of(by)} {{}}", [rank, why.text(score)]
+    return f"rank {{}}{where} by {with_value(by)}", [rank, why.text(score)]
 
 
 def top(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int) -> None:
@@ -129,7 +130,7 @@ def thin(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: in
         return
     holds, score = why.holds(part), part_of(part, keyword(call, "by"))
     texts = [] if score is None else [why.text(score)]
-    by = "" if score is None else f"{text_of(score.node)} {{}}"
+    by = "" if score is None else with_value(score.node)
     template = f"{text_of(call)} {YES[holds]}"
     if holds:
         more, arguments, condition = f"picked with {by}", texts, part_of(part, keyword(call, "while"))

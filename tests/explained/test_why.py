@@ -145,11 +145,11 @@ def test_a_floor_has_the_rank_and_the_number_that_lacks() -> None:
         "case c\n  conf .2 .9 .4 .96\n  commit 1 3\n",
     )
     assert (
-        "at least 2 by conf -> yes: rank 1 of the others by conf 0.9; 1 pass, so it adds the best 1"
+        "at least 2 by conf -> yes: of the positions, 1 pass, so it adds the best 1 of the rest; here the rank is 1 by conf 0.9"
         in texts(run, 1)
     )
     assert (
-        "at least 2 by conf -> no: rank 2 of the others by conf 0.4; 1 pass, so it adds the best 1"
+        "at least 2 by conf -> no: of the positions, 1 pass, so it adds the best 1 of the rest; here the rank is 2 by conf 0.4"
         in texts(run, 2)
     )
 
@@ -202,9 +202,7 @@ def test_what_was_written_earlier_is_said() -> None:
         policy("commit top(masked, 1, by=conf)"),
         "case c\n  conf .2 .9\n  commit 1\n  conf .3 .\n  commit 0\n",
     )
-    assert texts(run, 1, step=1) == [
-        "written in step 0: id 1, and no statement here changes what is written"
-    ]
+    assert texts(run, 1, step=1) == ["written in step 0: id 1, and no statement here changes what is written"]
 
 
 def test_a_position_outside_of_the_window_has_one_line() -> None:

@@ -21,7 +21,8 @@ class ExplainedRun:
     """The steps of one answer.
 
     `records`: of the steps, `None` for a step without values; `canvases`: the ids of all positions before the
-    first step, and after each step; `texts`: of ids; `end`: the last position of the text, `None` if it has all.
+    first step, and after each step; `texts`: of ids; `end`: the last position of the text, `None` if it has all;
+    `whole`: whether no step follows the last one.
     """
 
     title: str
@@ -30,6 +31,7 @@ class ExplainedRun:
     texts: Mapping[int, str]
     mask_id: int
     end: int | None = None
+    whole: bool = True
 
     @property
     def length(self) -> int:
@@ -49,7 +51,7 @@ class ExplainedRun:
         """The explanation; `None` for a step without values."""
         before, after = (self.canvases[at][position] for at in (step, step + 1))
         outcome = outcome_of(before, after, self.mask_id)
-        return RecordedRun(self.records, self.texts, self.end).why(step, position, outcome)
+        return RecordedRun(self.records, self.texts, self.end, self.whole).why(step, position, outcome)
 
     def token(self, id_: int) -> str:
         return id_text(id_, self.mask_id, self.texts)
