@@ -261,3 +261,25 @@ def test_texts_of_ids_have_no_control_codes() -> None:
     assert id_text(-1, 9, {}) == "no id"
     assert id_text(4, 9, {}) == "id 4"
     assert number_text(0.123456) == "0.1235"
+
+
+def test_thin_names_the_pick_that_removed_the_position() -> None:
+    """A nearer pick may be a worse one that came later."""
+    commit = "commit thin(masked, by=conf, gap=3, at_most=8) at least 1 by conf"
+    run = run_of(policy(commit), "case c\n  conf .9 .1 .8 .3 .5 .2\n  commit 0 4\n")
+    assert any("position 0 was picked with 0.9, 2 away" in text for text in texts(run, 2))
+
+
+def test_a_position_in_no_group_has_no_rank() -> None:
+    commit = "commit top(masked, 1, by=conf, each=run(conf > .5)) at least 1 by conf"
+    run = run_of(policy(commit), "case c\n  conf .9 .1 .8\n  commit 0 2\n")
+    assert any(text.endswith("-> no: the position is in no group") for text in texts(run, 1))
+
+
+def test_a_floor_counts_only_positions_with_an_id_that_can_be_written() -> None:
+    commit = "commit masked and conf > .5 as token if conf < .8 else canvas at least 2 by conf"
+    case = "case c\n  conf .9 .85 .7 .3\n  token 1 2 3 4\n  commit 0 2 3\n"
+    run = run_of(policy(commit, "commit top(masked, 1, by=conf)"), case)
+    assert run.why(0, 3).outcome == "committed"
+    assert any("1 pass, so it adds the best 1 of the rest" in text for text in texts(run, 3))
+    assert any(text.endswith("this is no id that a step can write") for text in texts(run, 1))
