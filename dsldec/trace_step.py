@@ -15,6 +15,7 @@ from .diagnostics import Diagnostic, UsageError
 from .shown_in_notebooks import ShownInNotebooks
 
 NEVER = -1  # the step of a position that no step wrote
+NO_RECORD = 'decode with `trace="values"`; if recording fails, the warning W0560 says why'
 DIGITS = 4  # significant digits of a confidence in a file
 
 
@@ -66,7 +67,7 @@ class TraceStep(ShownInNotebooks):
         """
         if self.record is None:
             message = "this step has no recorded values, so nothing explains it"
-            raise UsageError(Diagnostic("E0560", message, help='decode with `trace="values"`'))
+            raise UsageError(Diagnostic("E0560", message, help=NO_RECORD))
         if self.run is None:
             return self.record.why(position)
         return self.run.why(self.place, position, self._outcome(position))

@@ -21,13 +21,18 @@ from .recorded import record_of
 
 HEAD = "policy p(block: int = 8 in 1..9):\n  window blocks(block)\n"
 DRAFTS = HEAD + "  lookahead 2 accept conf > .02\n  commit masked and conf > .5 at least 1 by conf\n"
-COUNTED = HEAD + "  state seen: int each = 0 per sequence\n  commit masked and seen > 99 at least 1 by conf\n  set seen = seen + 1\n"
+COUNTED = (
+    HEAD
+    + "  state seen: int each = 0 per sequence\n  commit masked and seen > 99 at least 1 by conf\n  set seen = seen + 1\n"
+)
 SPECIAL = (2**63 - 1, -(2**63), -1, 0, 1, 2**31)
 PATCHED = ("dico", "dilated_spacing", "multi_block", "lopa")
 
 
 def trajectory(policy: str, seed: int = 3, length: int = 16) -> Trajectory:
-    made = dsldec.decode(ToyDenoiser(seed, 24), [[1, 2]], dsldec.load(policy), gen_length=length, trace="values")
+    made = dsldec.decode(
+        ToyDenoiser(seed, 24), [[1, 2]], dsldec.load(policy), gen_length=length, trace="values"
+    )
     (one,) = made.trajectories
     assert one is not None
     return one

@@ -36,7 +36,7 @@ class WhyOptions:
     model: str | None = None
     load: LoadOptions = DEFAULT_LOAD
     decode: DecodeOptions = DEFAULT_DECODE
-    json: bool = False
+    format: str = "human"
 
 
 def run_of(options: WhyOptions) -> ExplainedRun:
