@@ -182,17 +182,19 @@ class _WatchedLowering(Lowering):
         self.begun.append(begun)
         value = super().expression(expression, scope)
         self.begun.pop()
-        named = self._named(begun.made) if isinstance(expression, syntax.Call) else {}
+        named = self._named(begun.made, value) if isinstance(expression, syntax.Call) else {}
         self.begun[-1].parts.append(WatchedPart(expression, value, tuple(begun.parts), named))
         if self.index >= 0:
             self.of_expressions.setdefault((self.index, expression), {})[value] = None
         return value
 
-    def _named(self, made: list[int]) -> dict[str, int]:
+    def _named(self, made: list[int], whole: int) -> dict[str, int]:
         """The operations that explain a call, by name."""
         named: dict[str, int] = {}
         for value in made:
             operation = self.operations[value]
+            if operation.name == "equal" and value != whole:  # `same` also compares numbers of steps
+                continue
             inputs = zip(SHOWN_INPUTS.get(operation.name, ()), operation.inputs, strict=False)
             named.update({name: given for name, given in inputs if name and name not in named})
             if operation.name in SHOWN_VALUES:

@@ -283,3 +283,12 @@ def test_a_floor_counts_only_positions_with_an_id_that_can_be_written() -> None:
     assert run.why(0, 3).outcome == "committed"
     assert any("1 pass, so it adds the best 1 of the rest" in text for text in texts(run, 3))
     assert any(text.endswith("this is no id that a step can write") for text in texts(run, 1))
+
+
+def test_same_shows_the_token_of_this_step_and_of_the_step_before() -> None:
+    commit = "commit masked and same(before) at least 1 by conf"
+    case = "case c\n  conf .9 .8 .7\n  token 4 5 6\n  commit 0\n  conf . .8 .7\n  token . 5 7\n  commit 1\n"
+    run = run_of(policy(commit), case)
+    assert "same(before) -> yes: the token is id 5, in the step before id 5" in texts(run, 1, step=1)
+    assert "same(before) -> no: the token is id 7, in the step before id 6" in texts(run, 2, step=1)
+    assert "same(before) -> no: the token is id 6, in the step before no id" in texts(run, 2)
