@@ -119,8 +119,8 @@ class Trajectory(ShownInNotebooks):
         return any(step.record is not None for step in self.steps)
 
     def why(self, step: int, position: int) -> Any:
-        """Why a step wrote a position, or did not: an `explained.why.Why`. Raises `UsageError` for a step that
-        is not there (E0566), and for one without recorded values (E0560).
+        """Why a step wrote a position, or did not: an `explained.why.Why`. Raises `UsageError` for a step
+        that is not there (E0566), and for one without recorded values (E0560).
         """
         if type(step) is not int or not 0 <= step < len(self.steps):
             message = f"there is no step {shown(step)}: the trajectory has {len(self.steps)} steps, from 0 on"

@@ -23,8 +23,8 @@ YES = {True: "-> yes", False: "-> no", None: "-> not recorded"}
 class LineWriter:
     """Writes lines about one place of the window.
 
-    `at`: this place, `None` for the row; `texts`: of ids; `earlier`: the steps before, each at the place of its
-    number, for the states that they set and the tokens that they wrote.
+    `at`: this place, `None` for the row; `texts`: of ids; `earlier`: the steps before, each at the place of
+    its number, for the states that they set and the tokens that they wrote.
     """
 
     def __init__(

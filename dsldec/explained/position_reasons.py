@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from ..ir.watched import AFTER
 from ..language import syntax
+from .draft_reasons import refused_draft, taken_draft
 from .part_values import PartValues
 from .statement_reasons import StatementReasons, Writing
 from .step_record import StepRecord
@@ -33,7 +34,7 @@ def why_position(
     if inside and drafted is not None:
         outcome = outcome_of(record.canvas[at], drafted, record.mask_id)
     if inside and record.taken is not None:
-        reasons.taken(drafted, outcome != UNCHANGED)
+        taken_draft(reasons, drafted, written=outcome != UNCHANGED)
     if not inside:
         _outside(reasons)
     elif touching:
@@ -47,9 +48,7 @@ def why_position(
         template = "the step was computed again for this explanation, and rounding gave other writes"
         reasons.lines.add(0, template)
     if position in record.refused:
-        template = "a draft had {} here, and this step refused it"
-        reasons.lines.add(0, template, reasons.id(record.refused[position]))
-        reasons.accept(1)
+        refused_draft(reasons, record.refused[position])
     phase = values.watched.program.phases[record.phase]
     return Why(position, record.step, phase, outcome, tuple(reasons.lines.lines))
 
@@ -68,7 +67,7 @@ def _outcome(values: PartValues, at: int, touching: list[Writing]) -> str:
 
 
 def outcome_of(before: int, after: object, mask_id: int) -> str:
-    """What a step did to a position, by its ids before and after the step."""
+    """The outcome of a step at a position, by the ids before and after the step."""
     if before == after:
         return UNCHANGED
     return COMMITTED if before == mask_id else REVOKED if after == mask_id else EDITED

@@ -1,4 +1,4 @@
-"""The recorded steps of one answer, which explain each other: a state, a token and an end come from other steps.
+"""The recorded steps of one answer: they explain the states and the tokens that one step has from others.
 
 Not here: the explanation of one step (`reasons`), the steps themselves (`trace_step`).
 """

@@ -5,7 +5,7 @@ Not here: expressions (`expression_reasons`), the choice of the statements (`pos
 
 from __future__ import annotations
 
-from ..ir.watched import ACCEPT, CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, WatchedPart
+from ..ir.watched import CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, WatchedPart
 from ..language import syntax
 from .call_reasons import CallReasons
 from .line_writer import YES
@@ -47,30 +47,6 @@ class StatementReasons(CallReasons):
             self.grouped(part, depth)
         elif statement.condition is None and not isinstance(statement, syntax.Fill | syntax.Stay):
             self.line(depth, "it has no condition", statement, True, True)
-
-    # --- drafts
-
-    def taken(self, id_: int | None, written: bool) -> None:
-        """The draft that the row went on from. `id_`: its id here, `None` if the step has the same; `written`:
-        whether the draft wrote it.
-        """
-        template = "`accept` holds, so the ids of a draft count, and not those of the step. Here "
-        if id_ is None:
-            template += "they are equal"
-        else:
-            template += "the draft has {}, and the statements below do not count"
-        arguments = [] if id_ is None else [self.id(id_)]
-        head = self.values.resolved.policy.statements
-        lookahead = next((one.span for one in head if isinstance(one, syntax.Lookahead)), None)
-        added = self.lines.add(0, template, *arguments, holds=True, span=lookahead, decides=id_ is not None)
-        if added and written:
-            self.accept(1)
-
-    def accept(self, depth: int) -> None:
-        """The condition of `accept` at the position, if there is one."""
-        if self.at is not None:
-            for part in self.values.watched.accept.get(ACCEPT, ()):
-                self.grouped(part, depth)
 
     # --- commit
 

@@ -21,8 +21,8 @@ class ExplainedRun:
     """The steps of one answer.
 
     `records`: of the steps, `None` for a step without values; `canvases`: the ids of all positions before the
-    first step, and after each step; `texts`: of ids; `end`: the last position of the text, `None` if it has all;
-    `whole`: whether no step follows the last one.
+    first step, and after each step; `texts`: of ids; `end`: the last position of the text, `None`
+    if it has all; `whole`: whether no step follows the last one.
     """
 
     title: str
