@@ -145,11 +145,11 @@ def test_a_floor_has_the_rank_and_the_number_that_lacks() -> None:
         "case c\n  conf .2 .9 .4 .96\n  commit 1 3\n",
     )
     assert (
-        "at least 2 by conf -> yes: of the positions, 1 pass, so it adds the best 1 of the rest; here the rank is 1 by conf 0.9"
+        "at least 2 by conf -> yes: passing positions: 1, so it adds the best 1 of the rest; rank 1 by conf 0.9"
         in texts(run, 1)
     )
     assert (
-        "at least 2 by conf -> no: of the positions, 1 pass, so it adds the best 1 of the rest; here the rank is 2 by conf 0.4"
+        "at least 2 by conf -> no: passing positions: 1, so it adds the best 1 of the rest; rank 2 by conf 0.4"
         in texts(run, 2)
     )
 
@@ -281,7 +281,7 @@ def test_a_floor_counts_only_positions_with_an_id_that_can_be_written() -> None:
     case = "case c\n  conf .9 .85 .7 .3\n  token 1 2 3 4\n  commit 0 2 3\n"
     run = run_of(policy(commit, "commit top(masked, 1, by=conf)"), case)
     assert run.why(0, 3).outcome == "committed"
-    assert any("1 pass, so it adds the best 1 of the rest" in text for text in texts(run, 3))
+    assert any("passing positions: 1, so it adds the best 1 of the rest" in text for text in texts(run, 3))
     assert any(text.endswith("this is no id that a step can write") for text in texts(run, 1))
 
 
