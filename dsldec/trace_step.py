@@ -15,6 +15,7 @@ from .diagnostics import Diagnostic, UsageError
 from .shown_in_notebooks import ShownInNotebooks
 
 NEVER = -1  # the step of a position that no step wrote
+NO_RECORD = 'decode with `trace="values"`; if recording fails, the warning W0560 says why'
 DIGITS = 4  # significant digits of a confidence in a file
 
 
@@ -29,6 +30,12 @@ class Explains(Protocol):
     def why(self, position: int) -> Any: ...
 
 
+class ExplainsSteps(Protocol):
+    """The recorded values of all steps of an answer, see `explained.recorded_run`."""
+
+    def why(self, step: int, position: int, outcome: str | None = None) -> Any: ...
+
+
 @dataclass(slots=True)
 class TraceStep(ShownInNotebooks):
     """One step of one row. Positions count from 0, the first one after the prompt.
@@ -37,7 +44,8 @@ class TraceStep(ShownInNotebooks):
     an accepted draft shares it with the step before; `observations`: `conf`, `entropy`, ... of the denoiser
     at these positions, by position; `ids`: the id written at each committed or edited position; `removed`:
     the id that was at each revoked or edited position; `branch`: the number of the candidate that went on;
-    `record`: the values of the policy's expressions, with `trace="values"`.
+    `record`: the values of the policy's expressions, with `trace="values"`; `run`: those of all steps of the
+    answer, with its number `place` among them.
     """
 
     phase: str
@@ -50,6 +58,8 @@ class TraceStep(ShownInNotebooks):
     removed: Mapping[int, int] = field(default_factory=dict)
     branch: int = 0
     record: Explains | None = field(default=None, repr=False, compare=False)
+    run: ExplainsSteps | None = field(default=None, repr=False, compare=False)
+    place: int = field(default=0, repr=False, compare=False)
 
     def why(self, position: int) -> Any:
         """Why the step wrote a position, or did not: an `explained.why.Why`. Raises `UsageError` (E0560)
@@ -57,8 +67,15 @@ class TraceStep(ShownInNotebooks):
         """
         if self.record is None:
             message = "this step has no recorded values, so nothing explains it"
-            raise UsageError(Diagnostic("E0560", message, help='decode with `trace="values"`'))
-        return self.record.why(position)
+            raise UsageError(Diagnostic("E0560", message, help=NO_RECORD))
+        if self.run is None:
+            return self.record.why(position)
+        return self.run.why(self.place, position, self._outcome(position))
+
+    def _outcome(self, position: int) -> str:
+        """What the step did to a position, in the words of `explained.why.Why`."""
+        words = {"committed": self.committed, "revoked": self.revoked, "edited": self.edited}
+        return next((word for word, positions in words.items() if position in positions), "unchanged")
 
     @property
     def confidence(self) -> Mapping[int, float]:

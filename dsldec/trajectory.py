@@ -118,6 +118,17 @@ class Trajectory(ShownInNotebooks):
         """Whether a step has recorded values."""
         return any(step.record is not None for step in self.steps)
 
+    def why(self, step: int, position: int) -> Any:
+        """Why a step wrote a position, or did not: an `explained.why.Why`. Raises `UsageError` for a step
+        that is not there (E0566), and for one without recorded values (E0560).
+        """
+        if type(step) is not int or not 0 <= step < len(self.steps):
+            message = f"there is no step {shown(step)}: the trajectory has {len(self.steps)} steps, from 0 on"
+            raise UsageError(
+                Diagnostic("E0566", message, help="`trajectory.why(0, 0)` explains the first step")
+            )
+        return self.steps[step].why(position)
+
     # --- files
 
     def to_json(self, **more: Any) -> str:
@@ -219,6 +230,7 @@ def _with_values(fields: LineFields, line: Mapping[str, Any]) -> dict[str, Any]:
     """Gives the steps their records; the texts of the line."""
     from .explained.line_texts import texts_of_line
     from .explained.record_lines import CanvasReplay, read_values
+    from .explained.recorded_run import end_of, link
 
     canvas = [*fields.prompt_ids, *[fields.mask_id] * fields.length]
     begin = len(fields.prompt_ids)
@@ -226,6 +238,7 @@ def _with_values(fields: LineFields, line: Mapping[str, Any]) -> dict[str, Any]:
         canvas[begin + at] = id_
     read_values(line["values"], fields.steps, CanvasReplay(canvas, begin, fields.mask_id))
     prompt, tokens = texts_of_line(line)
+    link(fields.steps, tokens, end_of(fields.ids, fields.length, fields.eos_id))
     return {"prompt": prompt, "tokens": tokens}
 
 

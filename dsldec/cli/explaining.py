@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from ..options import LARGEST_SIZE, LOAD, DecodeOptions, LoadOptions
 from .arguments import Parser, parsed
-from .flags import POLICY, add_decoding, add_model, add_option, add_placing, add_reading, add_set, taken
+from .flags import (
+    POLICY,
+    add_decoding,
+    add_format,
+    add_model,
+    add_option,
+    add_placing,
+    add_reading,
+    add_set,
+    taken,
+)
 from .values import count, text
 
 EXAMPLES = """\
@@ -58,7 +68,7 @@ def _why_parser() -> Parser:
     add("--position", type=count("--position", least=-LARGEST_SIZE), metavar="N", help=help)
     help = "explain the position of this token in the answer"
     add("--token", type=text("--token"), metavar="TEXT", help=help)
-    add("--json", action="store_true", help="print one JSON object")
+    add_format(parser)
     add_set(parser)
     add_model(parser)
     add_reading(parser)

@@ -52,11 +52,13 @@ def _any(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: in
 def _same(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int) -> None:
     """`same(before)`: both tokens."""
     holds, text = why.holds(part), f"{text_of(call)} {YES[why.holds(part)]}"
-    tokens = [why.values.value(part.named.get(side), why.at) for side in (LEFT, RIGHT)]
+    sides = [part.named.get(side) for side in (LEFT, RIGHT)]
+    # An operation may have its sides in any order.
+    sides.sort(key=lambda side: side is None or why.values.operation(side).attribute != "token")
+    tokens = [why.values.value(side, why.at) for side in sides]
     if None in tokens:
         why.line(depth, text, call, holds, True)
     else:
-        # Which side is the earlier token is not recorded, and two equal ones need no sides.
         now, before = (why.id(token) for token in tokens)
         why.line(depth, f"{text}: the token is {{}}, in the step before {{}}", call, holds, True, now, before)
 
@@ -76,7 +78,8 @@ def _members(why: ExpressionReasons, part: WatchedPart) -> list[int]:
     places = why.values.chosen(part.named.get(MASK))
     groups = why.values.wide(part.named.get(GROUPS))
     if groups and why.at is not None:
-        return [at for at in places if groups[at] == groups[why.at]]
+        own = groups[why.at]  # below 0 in no group
+        return [at for at in places if own >= 0 and groups[at] == own]
     return places
 
 

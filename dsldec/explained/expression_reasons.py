@@ -14,7 +14,7 @@ from ..ir.watched import WatchedPart
 from ..language import syntax
 from ..language.words import ELEMENTWISE_WORDS
 from .line_writer import YES
-from .number_reasons import NumberReasons, is_literal
+from .number_reasons import NumberReasons, is_literal, with_value
 from .value_texts import text_of
 
 Connective = syntax.Conjunction | syntax.Disjunction
@@ -83,7 +83,7 @@ class ExpressionReasons(NumberReasons):
         arguments, sides = [], []
         for operand in part.parts:
             text = next(given)
-            sides.append(_side(operand.node))
+            sides.append(text_of(operand.node) if is_literal(operand.node) else with_value(operand.node))
             arguments += [] if is_literal(operand.node) else [text]
         words = [sides[0]]
         for operator, side in zip(node.operators, sides[1:], strict=True):
@@ -131,12 +131,3 @@ def _leaves(part: WatchedPart, connective: type[syntax.Node]) -> Iterator[Watche
             yield from _leaves(one, connective)
         else:
             yield one
-
-
-def _side(node: syntax.Node) -> str:
-    """A side of a comparison in a template, with room for its value."""
-    if is_literal(node):
-        return text_of(node)
-    return (
-        f"{text_of(node)} {{}}" if isinstance(node, syntax.Name | syntax.Call) else f"{text_of(node)} = {{}}"
-    )

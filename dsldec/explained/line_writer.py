@@ -16,18 +16,23 @@ from .part_values import PartValues
 from .step_record import RecordedValue, StepRecord
 from .value_texts import compared_texts, id_text, number_text, positions_text
 
+MOST_BEFORE = 1024  # steps that are looked through for the one that set a state or wrote a token
 YES = {True: "-> yes", False: "-> no", None: "-> not recorded"}
 
 
 class LineWriter:
     """Writes lines about one place of the window.
 
-    `at`: this place, `None` for the row; `texts`: of ids; `earlier`: the steps before, for the states that
-    they set.
+    `at`: this place, `None` for the row; `texts`: of ids; `earlier`: the steps before, each at the place of
+    its number, for the states that they set and the tokens that they wrote.
     """
 
     def __init__(
-        self, values: PartValues, at: int | None, texts: Mapping[int, str], earlier: Sequence[StepRecord] = ()
+        self,
+        values: PartValues,
+        at: int | None,
+        texts: Mapping[int, str],
+        earlier: Sequence[StepRecord | None] = (),
     ) -> None:
         self.values, self.at, self.texts, self.earlier = values, at, texts, earlier
         self.lines = LineList()
@@ -58,6 +63,14 @@ class LineWriter:
         self.reader = len(self.values.statements)
         yield
         self.values, self.at, self.reader = before
+
+    def before(self) -> Iterator[StepRecord]:
+        """The records of the steps before this one, the last one first, up to a step without a record."""
+        last = self.values.record.step
+        for record in reversed(self.earlier[max(0, last - MOST_BEFORE) : last]):
+            if record is None or record.step != (last := last - 1):
+                return
+            yield record
 
     def holds(self, part: WatchedPart) -> bool | None:
         return self.values.holds(part.operation, self.at)

@@ -72,9 +72,9 @@ class NameReasons(LineWriter):
         """The earlier step that gave a state its value, `None` if it has its start value."""
         now, name, scope = self.values.record, state.identifier.text, state.scope.text
         phases = self.values.watched.program.phases
-        for record in reversed([one for one in self.earlier if one.step < now.step]):
+        for record in self.before():
             entered = phases[now.phase] == scope != phases[record.phase]
-            if entered or (record.start != now.start and scope != "sequence"):
+            if entered or record.taken is not None or (record.start != now.start and scope != "sequence"):
                 return None
             if any(
                 isinstance(one, syntax.Set) and one.identifier.text == name for one in statements_of(record)

@@ -110,6 +110,12 @@ def is_literal(node: syntax.Node) -> bool:
     )
 
 
+def with_value(node: syntax.Node) -> str:
+    """An expression in a template, with room for its value."""
+    is_short = isinstance(node, syntax.Name | syntax.Call)
+    return f"{text_of(node)} {{}}" if is_short else f"{text_of(node)} = {{}}"
+
+
 def _is_elementwise(part: WatchedPart) -> bool:
     """Whether a part computes one number from single numbers: `abs(x)`, `min(a, b)`."""
     node = part.node

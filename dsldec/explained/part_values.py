@@ -33,6 +33,9 @@ class PartValues:
         self.length = len(record.canvas)
         self.left: dict[int, dict[int, float]] = {}
         self._columns: dict[int, RecordedValue | Sequence[RecordedValue] | None] = {}
+        self._wide: dict[int | None, list[RecordedValue]] = {}
+        self._chosen: dict[int | None, list[int]] = {}
+        self.left: dict[int, dict[int, float]] = {}  # by `thin`: see `selection_reasons`
 
     def operation(self, number: int) -> Operation:
         return self.watched.program.operations[number]
@@ -56,14 +59,18 @@ class PartValues:
 
     def wide(self, number: int | None) -> list[RecordedValue]:
         """One value for each position, empty if there are none."""
-        column = None if number is None else self.column(number)
-        if column is None:
-            return []
-        return [column] * self.length if isinstance(column, bool | int | float) else list(column)
+        if number not in self._wide:
+            column = None if number is None else self.column(number)
+            if isinstance(column, bool | int | float):
+                column = [column] * self.length
+            self._wide[number] = list(column or ())
+        return self._wide[number]
 
     def chosen(self, number: int | None) -> list[int]:
         """The places where a mask holds."""
-        return [at for at, holds in enumerate(self.wide(number)) if holds]
+        if number not in self._chosen:
+            self._chosen[number] = [at for at, holds in enumerate(self.wide(number)) if holds]
+        return self._chosen[number]
 
     def of_statement(self, statement: syntax.Statement, what: str) -> int | None:
         """The operation of a statement by name."""

@@ -41,9 +41,13 @@ def _of_phase(reasons: StatementReasons) -> None:
     ran, named = (values.value(values.watched.results.get(one), None) for one in (RAN, NAMED))
     if ran is None or named is None or len(program.phases) < 2:
         return
-    phases = values.resolved.phases
-    at = phases[program.phases[int(named)]]
-    while at.identifier.text != program.phases[int(ran)] and at.otherwise is not None:
+    phases, names = values.resolved.phases, dict(enumerate(program.phases))
+    if ran not in names or named not in names:  # a trace file may have any number
+        return
+    at = phases[names[int(named)]]
+    for _ in names:
+        if at.identifier.text == names[int(ran)] or at.otherwise is None:
+            break
         template = f"phase {at.identifier.text} -> no: its header leads to {at.otherwise.text}"
         reasons.line(0, template, at.identifier, False, True)
         _of_header(reasons, at)

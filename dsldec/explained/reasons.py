@@ -27,7 +27,7 @@ class ExplainedStep(StepRecord):
         self,
         position: int,
         texts: Mapping[int, str] = MappingProxyType({}),
-        earlier: Sequence[StepRecord] = (),
+        earlier: Sequence[StepRecord | None] = (),
     ) -> Why:
         """The explanation of one position, 0 the first after the prompt.
 

@@ -73,6 +73,11 @@ def _choices(records: Mapping[int, StepRecord]) -> dict[str, Any]:
             for number, record in records.items()
             if record.refused or record.dropped
         ],
+        "taken": [
+            [number, 0, [list(one) for one in record.taken.items()]]
+            for number, record in records.items()
+            if record.taken is not None
+        ],
         "scores": [
             [number, [_score_in_line(one) for one in record.scores]]
             for number, record in records.items()
@@ -154,7 +159,8 @@ def read_values(field: object, steps: Sequence[TraceStep], replay: CanvasReplay)
         for layout, (_, size) in zip(layouts, windows, strict=True)
     ]
     data, first = memoryview(_unpacked(field.get("columns"), sum(sizes))), 0
-    drafts, scores, recomputed = _drafts(field, windows), _scores(field, windows), _recomputed(field, windows)
+    drafts, taken = (_drafts(field, windows, name) for name in ("drafts", "taken"))
+    scores, recomputed = _scores(field, windows), _recomputed(field, windows)
     for number, (step, (start, size), length) in enumerate(zip(steps, windows, sizes, strict=True)):
         if size:
             part = _StepBytes(data[first : first + length])
@@ -169,7 +175,7 @@ def read_values(field: object, steps: Sequence[TraceStep], replay: CanvasReplay)
                 canvas=replay.window(start, size), editable=[one != 0 for one in part.take(size)],
                 values=values, mask_id=replay.mask_id, candidates=_candidates(part, size, int(most or 0)),
                 refused=refused, dropped=dropped, recomputed=number in recomputed,
-                scores=scores.get(number, ()),
+                scores=scores.get(number, ()), taken=taken[number][0] if number in taken else None,
             )  # fmt: skip
         first += length
         replay.pass_on(step)
@@ -248,12 +254,14 @@ def _windows(field: Mapping[str, Any], steps: int, replay: CanvasReplay) -> list
 StepWindows = Sequence[tuple[int, int]]
 
 
-def _drafts(field: Mapping[str, Any], windows: StepWindows) -> dict[int, tuple[dict[int, int], int]]:
+def _drafts(
+    field: Mapping[str, Any], windows: StepWindows, name: str
+) -> dict[int, tuple[dict[int, int], int]]:
     drafts = {}
-    for entry in _entries(field, "drafts", optional=True):
+    for entry in _entries(field, name, optional=True):
         valid = isinstance(entry, list) and len(entry) == 3 and _is_recorded(entry[0], windows)
         valid = valid and is_int(entry[1], 0, MOST_CANDIDATES**2) and isinstance(entry[2], list)
-        require(valid and all(_is_write(one) for one in entry[2]), "has an invalid entry in `drafts`")
+        require(valid and all(_is_write(one) for one in entry[2]), f"has an invalid entry in `{name}`")
         drafts[entry[0]] = dict(entry[2]), entry[1]
     return drafts
 

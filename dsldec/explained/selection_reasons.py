@@ -14,9 +14,12 @@ from ..language import syntax
 from ..language.arithmetic import float32
 from .expression_reasons import ExpressionReasons
 from .line_writer import YES
+from .number_reasons import with_value
 from .part_values import PartValues
 from .value_texts import number_text, text_of
 
+NO_RANK = 0  # the rank of a position that is not in the order
+MOST_PAIRS = 2**18  # of a position and a pick; a trace file may have very many
 CallLines = Callable[[ExpressionReasons, WatchedPart, syntax.Call, int], None]
 
 
@@ -33,7 +36,11 @@ def keyword(call: syntax.Call, name: str) -> syntax.Expression | None:
 def outside(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int) -> bool:
     """Whether a position is outside of the mask that a call selects from; then its lines are written."""
     if why.values.holds(part.named.get(MASK), why.at) is not False:
-        return False
+        if GROUPS not in part.named or why.values.value(part.named.get(RANK), why.at) != NO_RANK:
+            return False
+        template = f"{text_of(call)} {YES[False]}: the position is in no group"
+        why.line(depth, template, call, False, True)
+        return True
     of = call.arguments[0]
     template = f"{text_of(call)} {YES[False]}: the position is not in `{text_of(of)}`"
     mask = part_of(part, of)
@@ -49,7 +56,7 @@ def ranked(why: ExpressionReasons, part: WatchedPart, call: syntax.Call) -> tupl
     score = part_of(part, by)
     if by is None or score is None:
         return f"rank {{}}{where}", [rank]
-    return f"rank {{}}{where} by {text_of(by)} {{}}", [rank, why.text(score)]
+    return f"rank {{}}{where} by {with_value(by)}", [rank, why.text(score)]
 
 
 def top(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: int) -> None:
@@ -123,7 +130,7 @@ def thin(why: ExpressionReasons, part: WatchedPart, call: syntax.Call, depth: in
         return
     holds, score = why.holds(part), part_of(part, keyword(call, "by"))
     texts = [] if score is None else [why.text(score)]
-    by = "" if score is None else f"{text_of(score.node)} {{}}"
+    by = "" if score is None else with_value(score.node)
     template = f"{text_of(call)} {YES[holds]}"
     if holds:
         more, arguments, condition = f"picked with {by}", texts, part_of(part, keyword(call, "while"))
@@ -158,8 +165,13 @@ def _not_picked(
         return by, texts, None
     if not scores[at] > 0:
         return f"{by}, and it picks only scores above 0", texts, None
+    if len(values.chosen(part.named.get(MASK))) * len(picks) > MOST_PAIRS:
+        return by, texts, None
     left, near = _left(part, values, call), min(picks, key=lambda pick: (abs(pick - at), pick), default=at)
     if at not in left:
+        # Of the picks around it, the best one was the first, and removed it.
+        around = [pick for pick in picks if abs(pick - at) < width]
+        near = max(around, key=lambda pick: (scores[pick], -pick), default=near)
         arguments = [
             *texts,
             why.position(near),
@@ -190,8 +202,8 @@ def _left(part: WatchedPart, values: PartValues, call: syntax.Call) -> dict[int,
     if part.operation in values.left:  # every position of the step asks for them
         return values.left[part.operation]
     scores, picks = values.wide(part.named.get(SCORE)), values.chosen(part.operation)
-    width = float(values.value(part.named.get(WIDTH), 0) or 0)
-    left = {at: float(scores[at]) for at in values.chosen(part.named.get(MASK)) if at not in picks}
+    picked, width = values.wide(part.operation), float(values.value(part.named.get(WIDTH), 0) or 0)
+    left = {at: float(scores[at]) for at in values.chosen(part.named.get(MASK)) if not picked[at]}
     for pick in picks:
         if keyword(call, "gap") is not None:
             left = {at: score for at, score in left.items() if not abs(at - pick) < width}

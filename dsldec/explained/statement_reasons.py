@@ -9,6 +9,7 @@ from ..ir.watched import CHOSEN, FLOOR_RANK, LIMIT_RANK, LIMITED, MASKED, Watche
 from ..language import syntax
 from .call_reasons import CallReasons
 from .line_writer import YES
+from .number_reasons import with_value
 from .value_texts import text_of
 
 Writing = syntax.Commit | syntax.Revoke | syntax.Edit | syntax.Fill
@@ -54,7 +55,8 @@ class StatementReasons(CallReasons):
         if self.did(commit, MASKED) is False:
             masked = self.values.record.canvas[self.at or 0] == self.values.record.mask_id
             outside = masked and not self._written_above(commit)
-            template = "outside of the window" if outside else "`commit` writes masked positions alone"
+            written = "`commit` writes only masked positions, and this one has a token"
+            template = "outside of the window" if outside else written
             self.line(depth, template, commit.mask, False, True)
             return
         if mask is None:
@@ -84,8 +86,18 @@ class StatementReasons(CallReasons):
         """An id that cannot be written: none, MASK, or one that the pattern refuses."""
         part = self.part(statement, ids)
         if part is not None:
-            template = f"{text_of(part.node)} {{}}: this id cannot be written here"
+            template = f"{text_of(part.node)} {{}}: {self._refusal(part)}"
             self.line(depth, template, part.node, False, True, self.text(part))
+
+    def _refusal(self, part: WatchedPart) -> str:
+        """Why a step cannot write an id."""
+        if self._is_word(part):
+            return "the pattern of the request does not allow this id here"
+        return "this is no id that a step can write"
+
+    def _is_word(self, part: WatchedPart) -> bool:
+        value = self.value(part)
+        return value is not None and value >= 0 and value != self.values.record.mask_id
 
     def _floor(self, commit: syntax.Commit, floor: syntax.AtLeast, chosen: bool, depth: int) -> None:
         """`at least N by SCORE`: the best positions that the mask leaves out."""
@@ -93,18 +105,22 @@ class StatementReasons(CallReasons):
         mask = self.part(commit, commit.mask)
         if count is None or score is None or mask is None:
             return
-        masked = self.values.wide(self.values.of_statement(commit, MASKED))
-        pass_mask = [at for at in self.values.chosen(mask.operation) if not masked or masked[at]]
+        # Of the positions that pass, those with an id that can be written.
+        written = self.values.wide(self.values.of_statement(commit, CHOSEN))
+        pass_mask = [at for at in self.values.chosen(mask.operation) if not written or written[at]]
         least = self.value(count)
         lacking = max(0, int(least or 0) - len(pass_mask))
         rank = self.values.value(self.values.of_statement(commit, FLOOR_RANK), self.at)
         text = f"{text_of(floor)} {YES[chosen]}"
         if not chosen and not lacking:
-            template = f"{text}: not needed, because other positions pass: {{}}"
-            arguments = [self.positions(pass_mask)]
+            passing = "other positions pass: {}" if pass_mask else "it asks for no position"
+            template = f"{text}: not needed, because {passing}"
+            arguments = [self.positions(pass_mask)] if pass_mask else []
+        elif rank == 0:
+            template, arguments = f"{text}: the position has no id that can be written", []
         else:
-            template = f"{text}: rank {{}} of the others by {text_of(score.node)} {{}}; {{}} pass, so it adds the best {{}}"
-            arguments = [str(rank), self.text(score), str(len(pass_mask)), str(lacking)]
+            template = f"{text}: passing positions: {{}}, so it adds the best {{}} of the rest; rank {{}} by {with_value(score.node)}"
+            arguments = [str(len(pass_mask)), str(lacking), str(rank), self.text(score)]
         if self.line(depth, template, floor, chosen, True, *arguments) and (chosen or lacking):
             self.number(score, depth + 1)
             self.number(count, depth + 1)
@@ -116,7 +132,7 @@ class StatementReasons(CallReasons):
         rank = self.values.value(self.values.of_statement(statement, LIMIT_RANK), self.at)
         if count is None or rank is None:
             return
-        by = " by position" if score is None else f" by {text_of(score.node)} {{}}"
+        by = " by position" if score is None else f" by {with_value(score.node)}"
         template = f"{text_of(limit)} {YES[holds]}: rank {{}}{by}, and the limit is {{}}"
         arguments = [str(rank), *([] if score is None else [self.text(score)]), self.text(count)]
         if self.line(depth, template, limit, holds, True, *arguments):
@@ -133,7 +149,13 @@ class StatementReasons(CallReasons):
         passes, record, at = self.holds(mask), self.values.record, self.at or 0
         word = "revoke" if isinstance(statement, syntax.Revoke) else "edit"
         if not chosen and record.canvas[at] == record.mask_id and not self._written_above(statement):
-            self.line(depth, f"`{word}` changes written positions alone", statement.mask, False, True)
+            self.line(
+                depth,
+                f"`{word}` changes only written positions, and this one is masked",
+                statement.mask,
+                False,
+                True,
+            )
             return
         if isinstance(mask.node, syntax.Conjunction | syntax.Disjunction):
             self.condition(mask, depth)
@@ -154,15 +176,21 @@ class StatementReasons(CallReasons):
         part, record, at = self.part(edit, edit.ids), self.values.record, self.at or 0
         if part is None:
             return
-        value = self.value(part)
-        if value == record.canvas[at]:
+        above = self._written_above(edit)
+        if chosen and above:
+            template = f"{text_of(part.node)} {{}}: another id than an earlier statement of this step wrote"
+            self.line(depth, template, part.node, True, True, self.text(part))
+            return
+        if above and self._is_word(part):
+            template = f"{text_of(part.node)} {{}}: an earlier statement of this step wrote this id"
+        elif self.value(part) == record.canvas[at]:
             template = f"{text_of(part.node)} {{}}: the position has this id already"
         elif chosen:
             template = f"{text_of(part.node)} {{}}: another id than {{}}"
             self.line(depth, template, part.node, True, True, self.text(part), self.id(record.canvas[at]))
             return
         else:
-            template = f"{text_of(part.node)} {{}}: this id cannot be written here"
+            template = f"{text_of(part.node)} {{}}: {self._refusal(part)}"
         self.line(depth, template, part.node, False, True, self.text(part))
 
     # --- statements of the row

@@ -47,6 +47,8 @@ class StepRecord:
         candidates: The likeliest ids at each position.
         refused: The ids that a draft wrote where the step wrote something else, by position: the draft that
             this step refused. MASK where the draft wrote nothing.
+        taken: The draft that the row went on from, because the condition of `accept` holds: its ids where the
+            step wrote something else, by position. `None` if the row went on from the step.
         dropped: The number of further drafts that were refused with it.
         recomputed: Whether the values were computed apart from the step, and gave other writes. Only the
             rounding of a compiled step does this.
@@ -66,6 +68,7 @@ class StepRecord:
     dropped: int = 0
     recomputed: bool = False
     scores: Sequence[float] = ()
+    taken: Mapping[int, int] | None = None
 
     @property
     def next(self) -> syntax.Next | None:

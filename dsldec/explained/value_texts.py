@@ -28,7 +28,8 @@ def number_text(value: bool | int | float, digits: int = DIGITS) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    return NO_VALUE if math.isnan(value) else f"{value:.{digits}g}"
+    # The sum with 0 makes -0 to 0.
+    return NO_VALUE if math.isnan(value) else f"{value + 0.0:.{digits}g}"
 
 
 def compared_texts(values: Sequence[bool | int | float]) -> list[str]:

@@ -35,6 +35,7 @@ MASK, SCORE, RANK, GROUPS, DISTANCE, RANDOM = "mask", "score", "rank", "groups",
 WIDTH, LEFT, RIGHT, TRIM, OFFSET = "width", "left", "right", "trim", "offset"
 # Results of a step: the phase that ran, the phase that the state named, the canvas after the statements.
 RAN, NAMED, AFTER = "ran", "named", "after"
+ACCEPT = "accept"
 # The inputs of an operation that an explanation shows, by the name of the operation.
 SHOWN_INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -96,7 +97,8 @@ class WatchedProgram:
     `expressions`: the operations of an expression, by the index of its phase. An expression has several where
     it is the argument of a function that reads it more than once. `statements`: the operations of a statement
     by name (`CHOSEN`, `LIMITED`, `WRITTEN`, `WHEN`, `STAYS` ...). `parts`: the expressions of a statement
-    with their parts. `headers`: those of the header of a phase. `results`: of the step (`AFTER`; with phases
+    with their parts. `headers`: those of the header of a phase. `accept`: the condition of `accept`, under
+    `ACCEPT`. `results`: of the step (`AFTER`; with phases
     also `RAN`, `NAMED`).
     """
 
@@ -106,6 +108,7 @@ class WatchedProgram:
     parts: Mapping[tuple[int, syntax.Statement], tuple[WatchedPart, ...]] = field(default_factory=dict)
     headers: Mapping[str, tuple[WatchedPart, ...]] = field(default_factory=dict)
     results: Mapping[str, int] = field(default_factory=dict)
+    accept: Mapping[str, tuple[WatchedPart, ...]] = field(default_factory=dict)
 
 
 def watched(checked: CheckedPolicy, values: Mapping[str, Value]) -> WatchedProgram:
@@ -120,6 +123,7 @@ def watched(checked: CheckedPolicy, values: Mapping[str, Value]) -> WatchedProgr
         {key: tuple(one.numbered(number) for one in parts) for key, parts in lowering.of_bodies.items()},
         {name: tuple(one.numbered(number) for one in parts) for name, parts in lowering.of_headers.items()},
         {name: number[i] for name, i in lowering.of_results.items()},
+        {name: tuple(one.numbered(number) for one in parts) for name, parts in lowering.of_accept.items()},
     )
 
 
@@ -142,6 +146,7 @@ class _WatchedLowering(Lowering):
         self.of_bodies: dict[tuple[int, syntax.Statement], list[WatchedPart]] = {}
         self.of_headers: dict[str, list[WatchedPart]] = {}
         self.of_results: dict[str, int] = {}
+        self.of_accept: dict[str, list[WatchedPart]] = {}
         self.numbers: dict[int, int] = {}  # of each watched operation: its number in the program
 
     def add(
@@ -159,6 +164,13 @@ class _WatchedLowering(Lowering):
             self.of_headers[name] = [part for part in self.begun[-1].parts if part.node in own]
         return ran
 
+    def accepted(self) -> int | None:
+        before = len(self.begun[-1].parts)
+        holds = super().accepted()
+        if holds is not None:
+            self.of_accept = {ACCEPT: self.begun[-1].parts[before:]}
+        return holds
+
     def body(self, body: Body, index: int) -> After:
         self.index = index
         after = super().body(body, index)
@@ -170,17 +182,19 @@ class _WatchedLowering(Lowering):
         self.begun.append(begun)
         value = super().expression(expression, scope)
         self.begun.pop()
-        named = self._named(begun.made) if isinstance(expression, syntax.Call) else {}
+        named = self._named(begun.made, value) if isinstance(expression, syntax.Call) else {}
         self.begun[-1].parts.append(WatchedPart(expression, value, tuple(begun.parts), named))
         if self.index >= 0:
             self.of_expressions.setdefault((self.index, expression), {})[value] = None
         return value
 
-    def _named(self, made: list[int]) -> dict[str, int]:
+    def _named(self, made: list[int], whole: int) -> dict[str, int]:
         """The operations that explain a call, by name."""
         named: dict[str, int] = {}
         for value in made:
             operation = self.operations[value]
+            if operation.name == "equal" and value != whole:  # `same` also compares numbers of steps
+                continue
             inputs = zip(SHOWN_INPUTS.get(operation.name, ()), operation.inputs, strict=False)
             named.update({name: given for name, given in inputs if name and name not in named})
             if operation.name in SHOWN_VALUES:
@@ -235,7 +249,7 @@ class _WatchedLowering(Lowering):
     ) -> Program:
         of_parts = (*self.of_expressions.values(), *(set(of.values()) for of in self.of_statements.values()))
         self.of_results[AFTER] = canvas
-        trees = [*self.of_bodies.values(), *self.of_headers.values()]
+        trees = [*self.of_bodies.values(), *self.of_headers.values(), *self.of_accept.values()]
         wanted = {value for values in of_parts for value in values} | {*self.of_results.values()}
         wanted.update(value for parts in trees for part in parts for value in part.operations())
         named = {f"{WATCHED}{value}": value for value in wanted}

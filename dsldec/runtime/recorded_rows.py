@@ -114,12 +114,11 @@ def likeliest(logits: Tensor, mask_id: int, rows: Sequence[int]) -> tuple[Tensor
         for first in range(0, positions, step):
             part = logits[row, first : first + step].float()
             total = part.logsumexp(1, keepdim=True)
-            if has_mask:
-                part = part.clone()
-                part[:, mask_id] = float("-inf")
-            best = part.topk(most, 1)
-            ids.append(best.indices)
-            shares.append((best.values - total).exp().nan_to_num(0.0).clamp(0, 1))
+            # One more than needed, because MASK may be among them: this needs no copy of the logits.
+            best = part.topk(most + has_mask, 1)
+            kept = (best.indices == mask_id).byte().argsort(dim=1, stable=True)[:, :most]
+            ids.append(best.indices.gather(1, kept))
+            shares.append((best.values.gather(1, kept) - total).exp().nan_to_num(0.0).clamp(0, 1))
     shape = (len(rows), positions, most)
     return torch.cat(ids).view(shape).transpose(1, 2), torch.cat(shares).view(shape).transpose(1, 2)
 

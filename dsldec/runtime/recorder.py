@@ -58,11 +58,12 @@ class StepMade:
 @dataclass(frozen=True, slots=True)
 class RefusedDraft:
     """The draft that a step refused: its ids where the step has others, by position; and the number of
-    further drafts that were refused with it.
+    further drafts that were refused with it. `taken`: see `StepRecord`.
     """
 
     ids: Mapping[int, int]
     dropped: int
+    taken: Mapping[int, int] | None = None
 
 
 class StepRecorder:
@@ -141,7 +142,7 @@ class _WatchedStep:
                 editable=[bool(one) for one in rows.bytes_of(place, EDITABLE, size)],
                 values=rows.values(place, self.layouts[phases[row]], size),
                 mask_id=mask_id, candidates=rows.candidates(place, size),
-                refused=refused.ids, dropped=refused.dropped,
+                refused=refused.ids, dropped=refused.dropped, taken=refused.taken,
                 recomputed=rows.single(place, DIFFERS), scores=tuple(scores[row]) if scores else (),
             )  # fmt: skip
         return records
@@ -183,10 +184,14 @@ class _WatchedStep:
 
     def _refused(self, made: StepMade, row: int) -> RefusedDraft:
         count = 0 if made.ahead is None else made.ahead.refused(row)
-        if made.ahead is None or not count:
+        if made.ahead is None:
             return RefusedDraft({}, 0)
-        drafted, written = made.ahead.drafts[0].state.canvas[row], made.following.canvas[row]
+        taken = not count and made.following.events.accepted is not None
+        if not (count or taken):
+            return RefusedDraft({}, 0)
+        drafted, written = made.ahead.drafts[0].state.canvas[row], made.stepped.after.canvas[row]
         begin = self.runner.rows.requests[row].begin
         columns = (drafted != written).nonzero().squeeze(1)
-        ids = drafted[columns].tolist()
-        return RefusedDraft(dict(zip((columns - begin).tolist(), ids, strict=True)), count - 1)
+        ids = dict(zip((columns - begin).tolist(), drafted[columns].tolist(), strict=True))
+        # Of two equal canvases, the one of the step counts.
+        return RefusedDraft({}, 0, ids or None) if taken else RefusedDraft(ids, count - 1)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..backends.vocabulary import OBSERVATIONS, observe
 from ..explained.reasons import ExplainedStep
+from ..explained.recorded_run import end_of, link
 from ..ir.protocol import STEP
 from ..models.denoiser import other_ids
 from ..options import VALUES, DecodeOptions
@@ -130,6 +131,8 @@ class StepObserver:
         prompt, region = canvas[: request.begin], canvas[request.begin :]
         given = {at: id_ for at, id_ in enumerate(region) if id_ != mask_id}
         tokens = {} if self.texts is None else self.texts.of(steps, [*canvas, *generated])
+        if self.recorder is not None:
+            link(steps, tokens, end_of(generated, len(region), eos_id))
         return Trajectory(
             prompt,
             len(region),

@@ -65,7 +65,7 @@ def as_text(record: ExplainedStep) -> str:
             record.step, record.phase, record.start, list(record.canvas), list(record.editable),
             {number: record.values[number] for number in record.values}, record.mask_id,
             candidates and (list(candidates.ids), list(candidates.probabilities)),
-            dict(record.refused), record.dropped, record.recomputed, tuple(record.scores),
+            dict(record.refused), record.dropped, record.taken, record.recomputed, tuple(record.scores),
         )
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from dsldec.options import DecodeOptions
 from dsldec.resources import family_of
 from dsldec.runtime.decode import stream_rows
 from dsldec.runtime.prompt_options import PromptOptions
+from dsldec.runtime.recorded_rows import likeliest
 from dsldec.runtime.recorder import StepMade, _WatchedStep
 from dsldec.runtime.rows import Row
 from dsldec.trajectory import Trajectory
@@ -275,3 +276,15 @@ def test_a_compiled_step_gives_the_same_record() -> None:
     ]
     eager, compiled = ([as_text(record_of(s)) for s in trajectories(of)[0].steps] for of in rows)
     assert compiled == eager
+
+
+@pytest.mark.parametrize("mask_id", [0, 3, 39, 40])
+def test_the_candidates_leave_out_a_likely_mask(mask_id: int) -> None:
+    logits = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(1))
+    logits[0, :, mask_id % 40] += 50
+    ids, shares = likeliest(logits, mask_id, [0, 1])
+    without = logits.clone()
+    if mask_id < 40:
+        without[..., mask_id] = float("-inf")
+    assert torch.equal(ids, without.topk(4, 2).indices.transpose(1, 2))
+    assert torch.allclose(shares, logits.softmax(2).gather(2, ids.transpose(1, 2)).transpose(1, 2))

@@ -145,11 +145,11 @@ def test_a_floor_has_the_rank_and_the_number_that_lacks() -> None:
         "case c\n  conf .2 .9 .4 .96\n  commit 1 3\n",
     )
     assert (
-        "at least 2 by conf -> yes: rank 1 of the others by conf 0.9; 1 pass, so it adds the best 1"
+        "at least 2 by conf -> yes: passing positions: 1, so it adds the best 1 of the rest; rank 1 by conf 0.9"
         in texts(run, 1)
     )
     assert (
-        "at least 2 by conf -> no: rank 2 of the others by conf 0.4; 1 pass, so it adds the best 1"
+        "at least 2 by conf -> no: passing positions: 1, so it adds the best 1 of the rest; rank 2 by conf 0.4"
         in texts(run, 2)
     )
 
@@ -202,9 +202,7 @@ def test_what_was_written_earlier_is_said() -> None:
         policy("commit top(masked, 1, by=conf)"),
         "case c\n  conf .2 .9\n  commit 1\n  conf .3 .\n  commit 0\n",
     )
-    assert texts(run, 1, step=1) == [
-        "written in an earlier step: id 1, and no statement here changes what is written"
-    ]
+    assert texts(run, 1, step=1) == ["written in step 0: id 1, and no statement here changes what is written"]
 
 
 def test_a_position_outside_of_the_window_has_one_line() -> None:
@@ -263,3 +261,34 @@ def test_texts_of_ids_have_no_control_codes() -> None:
     assert id_text(-1, 9, {}) == "no id"
     assert id_text(4, 9, {}) == "id 4"
     assert number_text(0.123456) == "0.1235"
+
+
+def test_thin_names_the_pick_that_removed_the_position() -> None:
+    """A nearer pick may be a worse one that came later."""
+    commit = "commit thin(masked, by=conf, gap=3, at_most=8) at least 1 by conf"
+    run = run_of(policy(commit), "case c\n  conf .9 .1 .8 .3 .5 .2\n  commit 0 4\n")
+    assert any("position 0 was picked with 0.9, 2 away" in text for text in texts(run, 2))
+
+
+def test_a_position_in_no_group_has_no_rank() -> None:
+    commit = "commit top(masked, 1, by=conf, each=run(conf > .5)) at least 1 by conf"
+    run = run_of(policy(commit), "case c\n  conf .9 .1 .8\n  commit 0 2\n")
+    assert any(text.endswith("-> no: the position is in no group") for text in texts(run, 1))
+
+
+def test_a_floor_counts_only_positions_with_an_id_that_can_be_written() -> None:
+    commit = "commit masked and conf > .5 as token if conf < .8 else canvas at least 2 by conf"
+    case = "case c\n  conf .9 .85 .7 .3\n  token 1 2 3 4\n  commit 0 2 3\n"
+    run = run_of(policy(commit, "commit top(masked, 1, by=conf)"), case)
+    assert run.why(0, 3).outcome == "committed"
+    assert any("passing positions: 1, so it adds the best 1 of the rest" in text for text in texts(run, 3))
+    assert any(text.endswith("this is no id that a step can write") for text in texts(run, 1))
+
+
+def test_same_shows_the_token_of_this_step_and_of_the_step_before() -> None:
+    commit = "commit masked and same(before) at least 1 by conf"
+    case = "case c\n  conf .9 .8 .7\n  token 4 5 6\n  commit 0\n  conf . .8 .7\n  token . 5 7\n  commit 1\n"
+    run = run_of(policy(commit), case)
+    assert "same(before) -> yes: the token is id 5, in the step before id 5" in texts(run, 1, step=1)
+    assert "same(before) -> no: the token is id 7, in the step before id 6" in texts(run, 2, step=1)
+    assert "same(before) -> no: the token is id 6, in the step before no id" in texts(run, 2)

@@ -42,15 +42,15 @@ def test_a_prompt_as_steps_as_a_step_and_as_json(capsys: pytest.CaptureFixture[s
     one = printed(capsys, *PROMPT, "--step", "0").splitlines()
     assert one[0] == "step 0, window of positions 0 to 15"
     assert re.match(r"  position \d+: '.*' committed: .*conf [\d.]+", one[1])
-    found = json.loads(printed(capsys, *PROMPT, "--step", "0", "--position", "0", "--json"))
+    found = json.loads(printed(capsys, *PROMPT, "--step", "0", "--position", "0", "--format", "json"))
     assert (found["version"], found["step"], found["position"], found["outcome"]) == (1, 0, 0, "unchanged")
     line = next(line for line in found["lines"] if line["text"].startswith("conf "))
     assert line["holds"] is False
     assert line["decides"] is True
     assert (line["place"]["line"], line["place"]["column"]) == (4, 21)
-    listed = json.loads(printed(capsys, *PROMPT, "--json"))["steps"]
+    listed = json.loads(printed(capsys, *PROMPT, "--format", "json"))["steps"]
     assert len(listed) == len(steps) - 1
-    whole = json.loads(printed(capsys, *PROMPT, "--step", "0", "--json"))
+    whole = json.loads(printed(capsys, *PROMPT, "--step", "0", "--format", "json"))
     assert whole["written"] == listed[0]["written"]
     assert whole["lines"]
 

@@ -73,7 +73,9 @@ def of_case(case: Case, policy: Policy) -> ExplainedRun:
     except Missing as missing:
         raise PolicyError([missing.diagnostic]) from None
     texts = {id_: word for word, id_ in IDS.items()}
-    return ExplainedRun(case.title, records, canvases or [[MASK_ID] * case.length], texts, MASK_ID)
+    canvases = canvases or [[MASK_ID] * case.length]
+    # A case has the first steps alone.
+    return ExplainedRun(case.title, records, canvases, texts, MASK_ID, whole=False)
 
 
 def _ids(ids: tuple[int | None, ...]) -> list[int]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ...explained.position_reasons import outcome_of
 from ...explained.reasons import ExplainedStep
+from ...explained.recorded_run import RecordedRun, end_of
 from ...explained.value_texts import id_text
 from ...explained.why import Why
 from ...trajectory import Trajectory
@@ -19,7 +21,8 @@ class ExplainedRun:
     """The steps of one answer.
 
     `records`: of the steps, `None` for a step without values; `canvases`: the ids of all positions before the
-    first step, and after each step; `texts`: of ids.
+    first step, and after each step; `texts`: of ids; `end`: the last position of the text, `None`
+    if it has all; `whole`: whether no step follows the last one.
     """
 
     title: str
@@ -27,6 +30,8 @@ class ExplainedRun:
     canvases: Sequence[Sequence[int]]
     texts: Mapping[int, str]
     mask_id: int
+    end: int | None = None
+    whole: bool = True
 
     @property
     def length(self) -> int:
@@ -44,9 +49,9 @@ class ExplainedRun:
 
     def why(self, step: int, position: int) -> Why | None:
         """The explanation; `None` for a step without values."""
-        record = self.records[step]
-        earlier = [one for one in self.records[:step] if one is not None]
-        return None if record is None else record.why(position, self.texts, earlier)
+        before, after = (self.canvases[at][position] for at in (step, step + 1))
+        outcome = outcome_of(before, after, self.mask_id)
+        return RecordedRun(self.records, self.texts, self.end, self.whole).why(step, position, outcome)
 
     def token(self, id_: int) -> str:
         return id_text(id_, self.mask_id, self.texts)
@@ -57,7 +62,8 @@ def of_trajectory(title: str, trajectory: Trajectory) -> ExplainedRun:
     begin = len(trajectory.prompt_ids)
     records = [step.record if isinstance(step.record, ExplainedStep) else None for step in trajectory.steps]
     canvases = [canvas[begin:] for canvas in trajectory.canvases()]
-    return ExplainedRun(title, records, canvases, trajectory.tokens, trajectory.mask_id)
+    end = end_of(trajectory.ids, trajectory.length, trajectory.eos_id)
+    return ExplainedRun(title, records, canvases, trajectory.tokens, trajectory.mask_id, end)
 
 
 def deciding(why: Why) -> Iterator[str]:

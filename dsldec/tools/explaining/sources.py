@@ -36,7 +36,7 @@ class WhyOptions:
     model: str | None = None
     load: LoadOptions = DEFAULT_LOAD
     decode: DecodeOptions = DEFAULT_DECODE
-    json: bool = False
+    format: str = "human"
 
 
 def run_of(options: WhyOptions) -> ExplainedRun:
@@ -64,7 +64,8 @@ def _require_only_a_trace(options: WhyOptions) -> None:
     for name, value in given.items():
         if value:
             message = f"{name if name == 'a policy' else f'`{name}`'} cannot be given with `--trace`"
-            help = "leave it out: the file has the policy of the steps"
+            file = shlex.quote(str(options.trace_file))
+            help = f"leave it out, because the file has the policy of its steps: `dsldec why --trace {file}`"
             raise UsageError(Diagnostic("E0423", message, help=help))
 
 

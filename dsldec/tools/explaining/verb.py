@@ -41,7 +41,7 @@ def why(options: WhyOptions) -> int:
         elif position is not None:
             written = run.last_write(position)
             step = len(run.records) - 1 if written is None else written
-        if options.json:
+        if options.format == "json":
             print(json.dumps(_found(run, step, position), ensure_ascii=False), file=data())
         else:
             print(_text(run, step, position))
@@ -60,7 +60,7 @@ def _text(run: ExplainedRun, step: int | None, position: int | None) -> str:
 
 
 def _found(run: ExplainedRun, step: int | None, position: int | None) -> dict[str, Any]:
-    """What `--json` prints."""
+    """What `--format json` prints."""
     version: dict[str, Any] = {"version": JSON_VERSION}
     if step is None:
         return version | {"steps": [step_object(run, number) for number in range(len(run.records))]}

@@ -64,7 +64,7 @@ class StepTable:
             "recomputed": record.recomputed,
             "next": None if fired is None else [fired.span.text, self.whys.span(fired.span)],
             "values": [self._value(name, one, record) for name, one in _values(record).items()],
-            **self._whys(step, record),
+            **self._whys(step),
         }
 
     def _candidates(self, record: ExplainedStep) -> Iterator[list[Any]]:
@@ -92,12 +92,12 @@ class StepTable:
             return [number, "".join("1" if one else "0" for one in values)]
         return [number, [shown_number(one) for one in values]]
 
-    def _whys(self, step: TraceStep, record: ExplainedStep) -> dict[str, Any]:
+    def _whys(self, step: TraceStep) -> dict[str, Any]:
         """The cell of each position; of a long trace, `[position, cell]` of each changed position."""
         if self.all_explained:
-            return {"whys": [self.whys.add(record.why(at)) for at in range(self.length)]}
+            return {"whys": [self.whys.add(step.why(at)) for at in range(self.length)]}
         changed = sorted({*step.ids, *step.revoked})
-        return {"someWhys": [[at, self.whys.add(record.why(at))] for at in changed]}
+        return {"someWhys": [[at, self.whys.add(step.why(at))] for at in changed]}
 
 
 def _write(step: TraceStep, at: int) -> list[Any]:
