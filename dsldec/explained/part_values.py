@@ -31,7 +31,6 @@ class PartValues:
         self.statements = statements_of(record)
         self.places = {statement: place for place, statement in enumerate(self.statements)}
         self.length = len(record.canvas)
-        self.left: dict[int, dict[int, float]] = {}
         self._columns: dict[int, RecordedValue | Sequence[RecordedValue] | None] = {}
         self._wide: dict[int | None, list[RecordedValue]] = {}
         self._chosen: dict[int | None, list[int]] = {}

@@ -32,7 +32,7 @@ class Running:
     address: str
     port: str
 
-    def end(self, number: int = signal.SIGINT) -> None:
+    def end(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
         self.process.wait(30)
 

@@ -252,8 +252,16 @@ def test_a_wrong_decode_gets_a_diagnostic(client: Client, fields: dict[str, obje
 def _play(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dsldec", "play", *arguments]
     environment = {**os.environ, "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    # A shell starts a job in the background with SIGINT ignored, and its children inherit that.
+    heeded = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
     return subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heeded,
     )
 
 
