@@ -119,7 +119,7 @@ class StatementReasons(CallReasons):
         elif rank == 0:
             template, arguments = f"{text}: the position has no id that can be written", []
         else:
-            template = f"{text}: passing positions: {{}}, so it adds the best {{}} of the rest; rank {{}} by {with_value(score.node)}"
+            template = f"{text}: {{}} pass, so it adds the best {{}} of the rest; rank {{}} by {with_value(score.node)}"
             arguments = [str(len(pass_mask)), str(lacking), str(rank), self.text(score)]
         if self.line(depth, template, floor, chosen, True, *arguments) and (chosen or lacking):
             self.number(score, depth + 1)

@@ -145,11 +145,11 @@ def test_a_floor_has_the_rank_and_the_number_that_lacks() -> None:
         "case c\n  conf .2 .9 .4 .96\n  commit 1 3\n",
     )
     assert (
-        "at least 2 by conf -> yes: passing positions: 1, so it adds the best 1 of the rest; rank 1 by conf 0.9"
+        "at least 2 by conf -> yes: 1 pass, so it adds the best 1 of the rest; rank 1 by conf 0.9"
         in texts(run, 1)
     )
     assert (
-        "at least 2 by conf -> no: passing positions: 1, so it adds the best 1 of the rest; rank 2 by conf 0.4"
+        "at least 2 by conf -> no: 1 pass, so it adds the best 1 of the rest; rank 2 by conf 0.4"
         in texts(run, 2)
     )
 
