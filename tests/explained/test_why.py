@@ -281,7 +281,7 @@ def test_a_floor_counts_only_positions_with_an_id_that_can_be_written() -> None:
     case = "case c\n  conf .9 .85 .7 .3\n  token 1 2 3 4\n  commit 0 2 3\n"
     run = run_of(policy(commit, "commit top(masked, 1, by=conf)"), case)
     assert run.why(0, 3).outcome == "committed"
-    assert any("passing positions: 1, so it adds the best 1 of the rest" in text for text in texts(run, 3))
+    assert any("1 pass, so it adds the best 1 of the rest" in text for text in texts(run, 3))
     assert any(text.endswith("this is no id that a step can write") for text in texts(run, 1))
 
 
