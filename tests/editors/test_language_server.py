@@ -9,8 +9,11 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -103,7 +106,13 @@ def session(work: Callable[[Editor], Awaitable[None]], *arguments: object, **opt
         async with an_editor(*arguments, **options) as editor:
             await asyncio.wait_for(work(editor), SECONDS)
 
-    asyncio.run(run())
+    in_a_thread(run())
+
+
+def in_a_thread(work: Coroutine[Any, Any, None]) -> None:
+    """Runs it. Playwright, which other tests use, has a running loop in the main thread."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, work).result()
 
 
 def test_diagnostics_while_typing() -> None:
@@ -367,7 +376,7 @@ def test_the_server_ends_when_its_editor_is_killed() -> None:
     deadline = 100
     while deadline and is_running(server):
         deadline -= 1
-        asyncio.run(asyncio.sleep(0.1))
+        time.sleep(0.1)
     assert not is_running(server)
 
 

@@ -148,9 +148,8 @@ def test_a_floor_has_the_rank_and_the_number_that_lacks() -> None:
         "at least 2 by conf -> yes: 1 pass, so it adds the best 1 of the rest; rank 1 by conf 0.9"
         in texts(run, 1)
     )
-    assert (
-        "at least 2 by conf -> no: 1 pass, so it adds the best 1 of the rest; rank 2 by conf 0.4"
-        in texts(run, 2)
+    assert "at least 2 by conf -> no: 1 pass, so it adds the best 1 of the rest; rank 2 by conf 0.4" in texts(
+        run, 2
     )
 
 
