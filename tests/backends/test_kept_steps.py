@@ -110,6 +110,7 @@ def test_a_step_in_use_outlives_its_place(
     assert len(graphs) == MASK
 
 
+@pytest.mark.slow
 def test_code_for_other_shapes_is_freed(
     graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def test_the_page_steps_inside_its_frame(new_page, screenshot, decoded):
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
+@pytest.mark.slow
 def test_the_page_of_two_policies_opens_from_the_disk(new_page, screenshot, tmp_path, capsys):
     file = tmp_path / "both.html"
     options = ("--prompt", "What is 14+18?", "--gen-length", "24", "--backend", "eager", "--html", str(file))

@@ -162,6 +162,7 @@ def test_a_pinned_run_stays_beside_the_next_ones(
     expect(page.get_by_role("button", name="Pin this run")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_link_brings_text_and_settings_to_another_page(
     playground: Running, new_page: Callable[..., Any]
 ) -> None:

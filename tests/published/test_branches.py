@@ -93,7 +93,8 @@ def test_some_settings_with_the_reference(name: str, number: int) -> None:
     assert_equal(name, number, backend="reference")
 
 
-@pytest.mark.parametrize("name", ["lopa", pytest.param("info_gain", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lopa", "info_gain"])
 def test_a_setting_compiled(name: str) -> None:
     assert_equal(name, 3, backend="inductor")
 

@@ -104,7 +104,7 @@ def test_every_shipped_policy_writes_the_same_in_no_more_forwards(name: str) -> 
         assert int(ahead.forwards.sum()) < int(plain.forwards.sum())
 
 
-@pytest.mark.parametrize("drafts", [1, 3])
+@pytest.mark.parametrize("drafts", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_compiled_steps_draft_too(drafts: int) -> None:
     policy = dsldec.load("freedave", drafts=drafts, block=8)
     fast, slow = (decode(policy, backend=backend) for backend in ("inductor", "eager"))

@@ -195,6 +195,7 @@ def test_the_plain_loop_is_what_static_does(capsys, tmp_path) -> None:
     assert all(row["rate"] > 0 for row in results["timed"])
 
 
+@pytest.mark.slow
 def test_many_prompts_are_answered_alike_however_they_share_rows(capsys, tmp_path) -> None:
     file = tmp_path / "batch.json"
     options = [
