@@ -47,10 +47,13 @@ def masks_after(record: ExplainedStep) -> tuple[list[bool], list[bool]]:
 
 
 def assert_told(step: TraceStep) -> None:
-    """The masks of the statements are the positions of the trace."""
+    """The masks of the statements are the positions of the trace, but where the row went on from a draft."""
     record = record_of(step)
     before = [id_ == record.mask_id for id_ in record.canvas]
     after, touched = masks_after(record)
+    for position, id_ in (record.taken or {}).items():
+        at = position - record.start
+        after[at], touched[at] = id_ == record.mask_id, True
     places = range(len(before))
     assert [at + record.start for at in places if before[at] and not after[at]] == step.committed
     assert [at + record.start for at in places if not before[at] and after[at]] == step.revoked
