@@ -73,7 +73,7 @@ class TraceStep(ShownInNotebooks):
         return self.run.why(self.place, position, self._outcome(position))
 
     def _outcome(self, position: int) -> str:
-        """What the step did to a position, in the words of `explained.why.Why`."""
+        """The outcome of a position, in the words of `explained.why.Why`."""
         words = {"committed": self.committed, "revoked": self.revoked, "edited": self.edited}
         return next((word for word, positions in words.items() if position in positions), "unchanged")
 

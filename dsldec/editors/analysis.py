@@ -1,4 +1,4 @@
-"""What do the checks find in a text that somebody is writing?
+"""Which diagnostics and facts does a half-written text have?
 
 A text that cannot be parsed is read a second time without its broken lines: blanks replace them, so every
 place stays. Names and kinds of the other lines are then known. Not here: the names (`declared_names`), the

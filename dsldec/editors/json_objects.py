@@ -1,4 +1,4 @@
-"""What does a page in a browser get about a text? Diagnostics with fixes, hover and completion, for JSON.
+"""The answers about a text for a page in a browser: diagnostics with fixes, hover and completion, for JSON.
 
 Offsets count UTF-16 code units from the start of the text, as JavaScript does; lines and columns count from
 1. Markdown has no markup of the user's text. Not here: the protocol of editors (`language_server`).

@@ -1,4 +1,4 @@
-"""What does an editor show about a name of a policy, and about the policy itself? Markdown.
+"""The texts that an editor shows about a policy and its names, as Markdown.
 
 Not here: the words of the language (`word_texts`), finding the name at a place (`hover`).
 """

@@ -1,4 +1,4 @@
-"""What does an editor show about a word of the language? Its form, its kind, its meaning, as Markdown.
+"""The text that an editor shows about a word of the language: its form, its kind, its meaning, as Markdown.
 
 Not here: the table of words (`language.words`), names of a policy (`name_texts`).
 """

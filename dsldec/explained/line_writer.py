@@ -48,7 +48,7 @@ class LineWriter:
 
     @contextmanager
     def read_by(self, statement: syntax.Statement) -> Iterator[None]:
-        """Explains what this statement reads: states have the values that they have there."""
+        """Explains the values that this statement reads. States have their values at this statement."""
         before, self.reader = self.reader, self.values.places[statement]
         yield
         self.reader = before

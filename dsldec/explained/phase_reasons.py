@@ -1,4 +1,4 @@
-"""Why did a step run its phase, and what comes after it: `next`, `finish`, `stay`, `refresh`.
+"""Why did a step run its phase, and which of `next`, `finish`, `stay` and `refresh` held after it?
 
 Not here: the positions that it wrote (`position_reasons`).
 """
@@ -56,7 +56,7 @@ def _of_phase(reasons: StatementReasons) -> None:
 
 
 def _of_header(reasons: StatementReasons, phase: syntax.Phase) -> None:
-    """What its header has, as the step begins."""
+    """The values of its header, as the step begins."""
     for part in reasons.values.watched.headers.get(phase.identifier.text, ()):
         if part.node is phase.visits:
             template = f"at most {text_of(part.node)} visits: {{}}"

@@ -58,7 +58,7 @@ def _touching(values: PartValues, at: int) -> list[Writing]:
 
 
 def _outcome(values: PartValues, at: int, touching: list[Writing]) -> str:
-    """What the step did to a position. One that has the same id before and after is unchanged."""
+    """The outcome of a position. It is unchanged if it has the same id before and after the step."""
     mask, before = values.record.mask_id, values.record.canvas[at]
     after = values.value(values.watched.results.get(AFTER), at)
     if not touching:

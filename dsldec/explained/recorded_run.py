@@ -29,8 +29,8 @@ class RecordedRun:
     whole: bool = True
 
     def why(self, step: int, position: int, outcome: str | None = None) -> Why | None:
-        """The explanation of a position in a step; `None` for a step without values. `outcome`: what the
-        trace says, which counts where the values were computed again.
+        """The explanation of a position in a step; `None` for a step without values. `outcome`: the outcome
+        in the trace, which counts where the values were computed again.
         """
         record = self.records[step]
         if record is None:

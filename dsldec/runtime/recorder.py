@@ -87,7 +87,7 @@ class StepRecorder:
                 if self.ready is None:
                     self.ready = _WatchedStep(self.policy, self.runner, self.special)
                 return self.ready.records(made, steps, phases)
-        # torch has many errors, and none of them may cost an answer.
+        # torch raises errors of many types. No error may lose the answer.
         except Exception as error:
             self._warn(error)
             return {}

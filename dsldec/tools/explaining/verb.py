@@ -60,7 +60,7 @@ def _text(run: ExplainedRun, step: int | None, position: int | None) -> str:
 
 
 def _found(run: ExplainedRun, step: int | None, position: int | None) -> dict[str, Any]:
-    """What `--format json` prints."""
+    """The output of `--format json`."""
     version: dict[str, Any] = {"version": JSON_VERSION}
     if step is None:
         return version | {"steps": [step_object(run, number) for number in range(len(run.records))]}

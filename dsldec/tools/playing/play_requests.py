@@ -1,4 +1,4 @@
-"""What does a request of the page ask for? The fields of its JSON object, checked.
+"""The requests of the page: the fields of its JSON object, checked.
 
 Not here: the answer (`playground`), the bytes of the request (`play_server`).
 """
